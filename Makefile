@@ -1,0 +1,94 @@
+# The only front door to every task; `make` prints the list.
+SHELL := bash
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+PYTHON ?= python3
+SEED ?= 42
+BIN := $(VENV)/bin
+TETRAD := $(BIN)/tetrad
+STAMP := $(VENV)/.tetrad-installed
+BENCH_VENV ?= .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
+PROJECTS := $(sort $(wildcard libs/*/pyproject.toml services/*/pyproject.toml))
+EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
+# uv does not read pip's configuration: where pip knows a folder of wheels, such as a small CPU build of torch, so shall uv.
+export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+ifeq ($(strip $(UV_FIND_LINKS)),)
+unexport UV_FIND_LINKS
+endif
+# Without such a folder uv takes PyTorch's own CPU build; TORCH_BACKEND=auto picks by the driver of the machine.
+TORCH_BACKEND ?= cpu
+TORCH_ARGUMENTS ?= $(if $(UV_FIND_LINKS),,--torch-backend=$(TORCH_BACKEND))
+
+.PHONY: help setup demo test lint typecheck check up down status logs scale plan doctor bench docs clean dashboards
+
+help:  ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## Make the virtual environment (.venv) with everything in it
+
+$(STAMP): $(PROJECTS) constraints.txt dev-requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; assert sys.version_info >= (3, 11), "Tetrad needs Python 3.11 or newer; set PYTHON=python3.11"'
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_ARGUMENTS) --constraint constraints.txt \
+		-r dev-requirements.txt $(EDITABLE)
+	@touch $@
+
+demo: $(STAMP)  ## Four services on this machine; a tiny model learns to add (SEED=n)
+	$(TETRAD) train +experiment=demo trainer.seed=$(SEED) --live
+
+test: $(STAMP)  ## Lint, types, import rules and every test of the CPU set-up
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest -q -n 2 -m "not live" $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -m live --durations=20 $(PYTEST_ARGUMENTS)
+
+check: $(STAMP) lint typecheck  ## Lint, types, import rules, sizes and declared dependencies only
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
+	$(BIN)/python tools/check_sizes.py
+	$(BIN)/python tools/check_dependencies.py
+
+typecheck: $(STAMP)
+	$(BIN)/mypy $(foreach project,$(PROJECTS),-p tetrad_$(notdir $(patsubst %/,%,$(dir $(project))))) -p tetrad
+
+up: $(STAMP)  ## Start all services in the background (ARGS="--config-path … key=value …")
+	$(TETRAD) up $(ARGS)
+
+down: $(STAMP)  ## Drain and stop them
+	$(TETRAD) down $(ARGS)
+
+status: $(STAMP)  ## What runs, and how it does
+	$(TETRAD) status $(ARGS)
+
+logs: $(STAMP)  ## Their logs, merged (ARGS=-f follows)
+	$(TETRAD) logs $(ARGS)
+
+scale: $(STAMP)  ## Change the number of replicas in a run: make scale ROLLOUT=3 REWARD=2
+	$(TETRAD) scale $(if $(ROLLOUT),rollout=$(ROLLOUT)) $(if $(REWARD),reward=$(REWARD)) $(ARGS)
+
+plan: $(STAMP)  ## The arithmetic of a run before anything loads
+	$(TETRAD) plan $(ARGS)
+
+doctor: $(STAMP)  ## Check this machine
+	$(TETRAD) doctor
+
+bench: $(STAMP) $(BENCH_STAMP)  ## All benchmarks; results under benchmarks/results (ARGS="--only wire coordinator")
+	$(BIN)/python benchmarks/run_all.py $(ARGS)
+
+# The systems that we compare with have an environment of their own.
+$(BENCH_STAMP): benchmarks/requirements.txt constraints.txt | $(STAMP)
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(BENCH_VENV)
+	$(BIN)/uv pip install --quiet --python $(BENCH_VENV)/bin/python $(TORCH_ARGUMENTS) --constraint constraints.txt \
+		-r benchmarks/requirements.txt
+	@touch $@
+
+docs: $(STAMP)  ## Make the pages under docs/reference again from the code
+	set -e; for maker in tools/make_*_reference.py; do $(BIN)/python $$maker; done
+
+clean:  ## Remove the virtual environments and caches, not the runs
+	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
