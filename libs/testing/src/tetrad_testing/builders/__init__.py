@@ -1,0 +1,142 @@
+"""Builders: one legal message of each kind, where a test names only what matters to it.
+
+`a_sample(reward=0.5)`, `a_lease(draw=7)`; whatever else the message needs has a sensible value. `BUILDERS` has one
+for each kind of the catalogue.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from tetrad_testing.builders.episodes import a_closing, a_grade, a_refused_opening, a_turn, an_opened, an_opening
+from tetrad_testing.builders.leases import (
+    a_lease,
+    a_prompt,
+    a_renewal,
+    a_return,
+    a_revocation,
+    a_sample,
+    an_ack,
+    an_acknowledgement,
+)
+from tetrad_testing.builders.membership import (
+    a_bye,
+    a_certificate,
+    a_desired,
+    a_heartbeat,
+    a_hello,
+    a_reward_offer,
+    a_reward_route,
+    a_rollout_offer,
+)
+from tetrad_testing.builders.steps import (
+    a_failed_publish,
+    a_failed_step,
+    a_progress,
+    a_publish_order,
+    a_published,
+    a_ready_rank,
+    a_save_order,
+    a_saved,
+    a_step,
+    an_execution,
+)
+from tetrad_testing.builders.values import DIGEST, INCARNATION, RUN
+from tetrad_testing.builders.weights import (
+    a_manifest,
+    a_publication,
+    a_pull,
+    a_refused_version,
+    a_release,
+    a_segment,
+    a_tensor_spec,
+    an_acceptance,
+    an_offer,
+    an_unavailability,
+)
+
+__all__ = [
+    "BUILDERS",
+    "DIGEST",
+    "INCARNATION",
+    "RUN",
+    "a_bye",
+    "a_certificate",
+    "a_closing",
+    "a_desired",
+    "a_failed_publish",
+    "a_failed_step",
+    "a_grade",
+    "a_heartbeat",
+    "a_hello",
+    "a_lease",
+    "a_manifest",
+    "a_progress",
+    "a_prompt",
+    "a_publication",
+    "a_publish_order",
+    "a_published",
+    "a_pull",
+    "a_ready_rank",
+    "a_refused_opening",
+    "a_refused_version",
+    "a_release",
+    "a_renewal",
+    "a_return",
+    "a_revocation",
+    "a_reward_offer",
+    "a_reward_route",
+    "a_rollout_offer",
+    "a_sample",
+    "a_save_order",
+    "a_saved",
+    "a_segment",
+    "a_step",
+    "a_tensor_spec",
+    "a_turn",
+    "an_acceptance",
+    "an_ack",
+    "an_acknowledgement",
+    "an_execution",
+    "an_offer",
+    "an_opened",
+    "an_opening",
+    "an_unavailability",
+]
+
+BUILDERS: Final[dict[str, Callable[..., msgspec.Struct]]] = {
+    "hello": a_hello,
+    "heartbeat": a_heartbeat,
+    "desired": a_desired,
+    "bye": a_bye,
+    "lease_granted": a_lease,
+    "leases_renewed": a_renewal,
+    "lease_returned": a_return,
+    "lease_revoked": a_revocation,
+    "sample_finished": a_sample,
+    "samples_acknowledged": an_acknowledgement,
+    "open_episodes": an_opening,
+    "episodes_opened": an_opened,
+    "episodes_refused": a_refused_opening,
+    "step_episode": a_turn,
+    "episode_stepped": a_grade,
+    "close_episodes": a_closing,
+    "publish_version": a_publication,
+    "version_accepted": an_acceptance,
+    "version_refused": a_refused_version,
+    "pull_version": a_pull,
+    "version_offered": an_offer,
+    "version_unavailable": an_unavailability,
+    "segment_released": a_release,
+    "rank_ready": a_ready_rank,
+    "execute_step": a_step,
+    "step_progressed": a_progress,
+    "step_executed": an_execution,
+    "step_failed": a_failed_step,
+    "publish_weights": a_publish_order,
+    "weights_published": a_published,
+    "publish_failed": a_failed_publish,
+    "save_checkpoint": a_save_order,
+    "checkpoint_saved": a_saved,
+}

@@ -1,0 +1,102 @@
+"""Registration, heartbeats, desired state."""
+
+from typing import Any
+
+from tetrad_testing.builders.values import DIGEST, INCARNATION, RUN, Changes
+from tetrad_wire.ids import Incarnation, PolicyVersion, Token
+from tetrad_wire.messages import membership
+
+
+def a_rollout_offer(**changes: Changes) -> membership.RolloutOffer:
+    """What a CPU rollout replica can do."""
+    fields: dict[str, Any] = {
+        "engine": "transformers",
+        "credit": 2,
+        "honours_seeds": True,
+        "is_deterministic": True,
+    }
+    return membership.RolloutOffer(**fields | changes)
+
+
+def a_reward_offer(**changes: Changes) -> membership.RewardOffer:
+    """One arithmetic environment."""
+    fields: dict[str, Any] = {
+        "environments": (
+            membership.EnvironmentOffer(name="arithmetic", grader_version="arithmetic-1", is_replayable=True),
+        ),
+        "credit": 64,
+    }
+    return membership.RewardOffer(**fields | changes)
+
+
+def a_hello(**changes: Changes) -> membership.Hello:
+    """A rollout replica that registers."""
+    fields: dict[str, Any] = {
+        "role": membership.Role.ROLLOUT,
+        "name": "rollout-0",
+        "incarnation": INCARNATION,
+        "metrics_url": "http://127.0.0.1:9100",
+        "host": "host-1",
+        "pid": 4711,
+        "rollout": a_rollout_offer(),
+        "versions": {"tetrad": "0.1.0"},
+    }
+    return membership.Hello(**fields | changes)
+
+
+def a_certificate(**changes: Changes) -> membership.Certificate:
+    """Of version 1."""
+    fields: dict[str, Any] = {
+        "run": RUN,
+        "incarnation": INCARNATION,
+        "version": PolicyVersion(1),
+        "digest": DIGEST,
+        "cache_policy": membership.CachePolicy.FLUSH,
+        "is_probe_ok": True,
+    }
+    return membership.Certificate(**fields | changes)
+
+
+def a_heartbeat(**changes: Changes) -> membership.Heartbeat:
+    """Of a certified rollout that holds one lease."""
+    fields: dict[str, Any] = {
+        "incarnation": INCARNATION,
+        "generation": 3,
+        "credit": 1,
+        "certificate": a_certificate(),
+        "leases": (membership.LeaseProgress(token=Token(5), progress=17),),
+    }
+    return membership.Heartbeat(**fields | changes)
+
+
+def a_reward_route(**changes: Changes) -> membership.RewardRoute:
+    """To `reward-0`."""
+    fields: dict[str, Any] = {
+        "name": "reward-0",
+        "incarnation": Incarnation("fedcba9876543210"),
+        "endpoint": "ipc:///tmp/tetrad/reward-0",
+        "offer": a_reward_offer(),
+    }
+    return membership.RewardRoute(**fields | changes)
+
+
+def a_desired(**changes: Changes) -> membership.Desired:
+    """Of a running run at version 1."""
+    fields: dict[str, Any] = {
+        "generation": 3,
+        "state": membership.RunState.RUNNING,
+        "run": RUN,
+        "weights": membership.WantedWeights(version=PolicyVersion(1), digest=DIGEST, step=0),
+        "rewards": (a_reward_route(),),
+        "broadcaster": "ipc:///tmp/tetrad/broadcaster",
+    }
+    return membership.Desired(**fields | changes)
+
+
+def a_bye(**changes: Changes) -> membership.Bye:
+    """A farewell."""
+    fields: dict[str, Any] = {
+        "incarnation": INCARNATION,
+        "reason": "drained",
+    }
+    return membership.Bye(**fields | changes)

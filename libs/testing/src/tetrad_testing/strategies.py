@@ -1,0 +1,173 @@
+"""Hypothesis strategies: `bodies(cls)` for each message class of the catalogue, `messages()` for whole messages.
+
+Fields are drawn from their annotations; the few classes whose fields must agree with each other say how below.
+"""
+
+from collections.abc import Callable, Container, Mapping
+from enum import StrEnum
+from types import UnionType
+from typing import Any, Final, NewType, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tetrad_wire import Message
+from tetrad_wire.catalog import CLASSES
+from tetrad_wire.messages.episodes import EpisodeStepped, GradeOutcome, OpenEpisodes
+from tetrad_wire.messages.leases import LeaseGranted, LeasesRenewed, SampleFinished, VersionSpan
+from tetrad_wire.messages.membership import Desired
+from tetrad_wire.messages.steps import ExecuteStep
+from tetrad_wire.plain import MAX_INTEGER, MIN_INTEGER
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+Fields = Mapping[str, st.SearchStrategy[Any]]
+
+MAX_ITEMS: Final = 4
+INTEGERS: Final = st.integers(MIN_INTEGER, MAX_INTEGER)
+POSITIVE: Final = st.floats(1e-3, 1e6)
+FINITE: Final = st.floats(-1e3, 1e3, width=32)
+LEAVES: Final = st.none() | st.booleans() | INTEGERS | st.floats() | st.text() | st.binary()
+FREE_FORM: Final = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=MAX_ITEMS) | st.dictionaries(st.text(), inner, max_size=MAX_ITEMS),
+    max_leaves=8,
+)
+
+
+def messages() -> st.SearchStrategy[Message]:
+    """A message of any kind in any envelope."""
+    return st.builds(
+        Message,
+        body=st.sampled_from(list(CLASSES.values())).flatmap(bodies),
+        id=INTEGERS,
+        reply_to=st.none() | INTEGERS,
+        run=st.text(),
+        epoch=INTEGERS,
+    )
+
+
+def bodies(cls: type[Body]) -> st.SearchStrategy[Body]:
+    """Legal messages of one class."""
+    agree = _AGREEMENTS.get(cls)
+    if agree is None:
+        return st.builds(cls, **_fields(cls))
+    return st.composite(agree)().flatmap(lambda agreed: _complete(cls, agreed))
+
+
+def arrays(dtype: str, size: int, elements: st.SearchStrategy[Any] | None = None) -> st.SearchStrategy[Any]:
+    """One-dimensional arrays of `size` elements."""
+    return hnp.arrays(np.dtype(dtype), size, elements=elements)
+
+
+def _complete(cls: type[Body], agreed: dict[str, Any]) -> st.SearchStrategy[Body]:
+    free = _fields(cls, without=agreed)
+    return st.builds(cls, **free, **{name: st.just(value) for name, value in agreed.items()})
+
+
+def _fields(cls: type[msgspec.Struct], *, without: Container[str] = ()) -> Fields:
+    hints = get_type_hints(cls)
+    return {name: _of_type(hints[name]) for name in cls.__struct_fields__ if name not in without}
+
+
+def _of_type(hint: Any) -> st.SearchStrategy[Any]:
+    if isinstance(hint, NewType):
+        return _of_type(hint.__supertype__)
+    if get_origin(hint) is tuple:
+        return st.lists(_of_type(get_args(hint)[0]), max_size=MAX_ITEMS).map(tuple)
+    if get_origin(hint) is dict:
+        return st.dictionaries(st.text(), _of_type(get_args(hint)[1]), max_size=MAX_ITEMS)
+    if isinstance(hint, UnionType):
+        return st.one_of(*(_of_type(kind) for kind in get_args(hint)))
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return st.sampled_from(hint)
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return st.deferred(lambda: bodies(hint))
+    return _BY_TYPE[hint]
+
+
+def _agree_lease(draw: Callable[..., Any]) -> dict[str, Any]:
+    indices = draw(st.lists(INTEGERS, max_size=MAX_ITEMS))
+    seeds = draw(st.lists(INTEGERS, min_size=len(indices), max_size=len(indices)))
+    return {
+        "indices": tuple(indices),
+        "seeds": tuple(seeds),
+        "progress_timeout_s": draw(POSITIVE),
+        "hard_timeout_s": draw(POSITIVE),
+    }
+
+
+def _agree_renewal(draw: Callable[..., Any]) -> dict[str, Any]:
+    pairs = draw(st.lists(st.tuples(INTEGERS, INTEGERS), max_size=MAX_ITEMS))
+    return {"tokens": tuple(token for token, _ in pairs), "progress": tuple(count for _, count in pairs)}
+
+
+def _agree_opening(draw: Callable[..., Any]) -> dict[str, Any]:
+    pairs = draw(st.lists(st.tuples(st.text(), INTEGERS), max_size=MAX_ITEMS))
+    return {"episodes": tuple(episode for episode, _ in pairs), "seeds": tuple(seed for _, seed in pairs)}
+
+
+def _agree_grade(draw: Callable[..., Any]) -> dict[str, Any]:
+    outcome = draw(st.sampled_from(GradeOutcome))
+    return {"outcome": outcome, "reward": draw(FINITE) if outcome is GradeOutcome.OK else None}
+
+
+def _agree_desired(draw: Callable[..., Any]) -> dict[str, Any]:
+    return {"heartbeat_s": draw(POSITIVE), "liveness_s": draw(POSITIVE)}
+
+
+def _agree_sample(draw: Callable[..., Any]) -> dict[str, Any]:
+    prompt_length, rest = draw(st.integers(1, 8)), draw(st.integers(0, 8))
+    length = prompt_length + rest
+    tail = draw(arrays("uint8", rest, st.integers(0, 1)))
+    num_turns = draw(st.integers(0, 3))
+    num_sampled = int(tail.sum())
+    cut = draw(st.integers(0, num_sampled))
+    return {
+        "prompt_length": prompt_length,
+        "token_ids": draw(arrays("int32", length)),
+        "loss_mask": np.concatenate([np.zeros(prompt_length, np.uint8), tail]),
+        "rollout_logprobs": draw(arrays("float32", length, FINITE)),
+        "reward_positions": draw(arrays("int32", num_turns, st.integers(0, length - 1))),
+        "reward_values": draw(arrays("float32", num_turns, FINITE)),
+        "spans": tuple(VersionSpan(draw(INTEGERS), part) for part in (cut, num_sampled - cut) if part),
+    }
+
+
+def _agree_step(draw: Callable[..., Any]) -> dict[str, Any]:
+    num_samples, num_others = draw(st.integers(0, MAX_ITEMS)), draw(st.integers(0, MAX_ITEMS))
+    num_all = num_samples + num_others
+    lengths = draw(arrays("int32", num_samples, st.integers(0, 8)))
+    num_tokens = int(lengths.sum())
+    return {
+        "lengths": lengths,
+        "token_ids": draw(arrays("int32", num_tokens)),
+        "loss_mask": draw(arrays("uint8", num_tokens, st.integers(0, 1))),
+        "rollout_logprobs": draw(arrays("float32", num_tokens, FINITE)),
+        "sample_index": draw(arrays("int32", num_samples, st.integers(0, max(num_all - 1, 0)))),
+        "mini_batch": draw(arrays("int32", num_samples)),
+        "rewards": draw(arrays("float32", num_all, FINITE)),
+        "groups": draw(arrays("int32", num_all)),
+    }
+
+
+_BY_TYPE: Final[dict[Any, st.SearchStrategy[Any]]] = {
+    int: INTEGERS,
+    float: st.floats(),
+    str: st.text(),
+    bool: st.booleans(),
+    type(None): st.none(),
+    object: FREE_FORM,
+}
+
+# Classes whose __post_init__ ties fields together.
+_AGREEMENTS: Final[dict[type[msgspec.Struct], Callable[[Callable[..., Any]], dict[str, Any]]]] = {
+    LeaseGranted: _agree_lease,
+    LeasesRenewed: _agree_renewal,
+    OpenEpisodes: _agree_opening,
+    EpisodeStepped: _agree_grade,
+    Desired: _agree_desired,
+    SampleFinished: _agree_sample,
+    ExecuteStep: _agree_step,
+}

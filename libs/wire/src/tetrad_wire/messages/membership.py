@@ -1,0 +1,207 @@
+"""Who is there and what they should do: one registry, desired state.
+
+A service says Hello, then Heartbeats; the coordinator answers each change and each heartbeat with the full
+Desired state. Repeating any of them is safe.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from tetrad_wire.durations import require_positive
+from tetrad_wire.ids import Incarnation, PolicyVersion, RunId, Token
+
+
+class Role(StrEnum):
+    """The kinds of process."""
+
+    TRAINER = "trainer"
+    ROLLOUT = "rollout"
+    REWARD = "reward"
+    BROADCASTER = "broadcaster"
+
+
+class CachePolicy(StrEnum):
+    """What a commit did with the engine's KV cache."""
+
+    FLUSH = "flush"
+    KEEP = "keep"
+
+
+class RunState(StrEnum):
+    """States of a run, as the ledger records them."""
+
+    STARTING = "starting"
+    """No version of this start is out yet."""
+    RUNNING = "running"
+    """Groups are leased and trained."""
+    STALLED = "stalled"
+    """There is work, but no engine is certified for it."""
+    DRAINING = "draining"
+    """Nothing new is drawn; the last checkpoint and evaluation are made."""
+    ENDED = "ended"
+    """All steps are trained and saved, or it was stopped in order."""
+    FAILED = "failed"
+    """It cannot go on without somebody's help; the reason says whose."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be granted or trained."""
+        return self in (RunState.ENDED, RunState.FAILED)
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """Proof of what an engine runs, made after the load."""
+
+    run: RunId
+    incarnation: Incarnation
+    """The engine's process start; a certificate dies with it."""
+    version: PolicyVersion
+    digest: str
+    """Manifest digest of the committed weights."""
+    cache_policy: CachePolicy
+    is_probe_ok: bool
+    """Whether the engine computed finite numbers after the commit."""
+
+
+class RolloutOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rollout replica can do."""
+
+    engine: str
+    """Name of the engine, such as `transformers`."""
+    credit: int
+    """Groups it takes at once."""
+    honours_seeds: bool
+    """Whether equal seeds give equal samples."""
+    is_deterministic: bool
+    """Whether samples do not depend on what shares a forward batch."""
+
+
+class EnvironmentOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """One environment class that a reward replica serves."""
+
+    name: str
+    """The `env_class` of prompts that it grades."""
+    grader_version: str
+    """Changes whenever grading may change; pinned for each group."""
+    is_replayable: bool = False
+    """Whether recorded actions lead to the same observations and rewards."""
+
+
+class RewardOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reward replica can do."""
+
+    environments: tuple[EnvironmentOffer, ...]
+    """What it grades."""
+    credit: int
+    """Episodes it holds at once."""
+    serves_any: bool = False
+    """Whether it grades rows of every environment class by one implementation."""
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True):
+    """Registers a process start with the coordinator."""
+
+    role: Role
+    name: str
+    """Stable name of the replica, such as `rollout-0`."""
+    incarnation: Incarnation
+    endpoint: str = ""
+    """Where it binds, if it binds."""
+    metrics_url: str = ""
+    """Where its metrics and health are served; empty if nowhere."""
+    host: str
+    """Name of the machine; segments and GPUs are shared within one."""
+    pid: int
+    """Process id on that machine."""
+    gpus: tuple[str, ...] = ()
+    """UUIDs of the GPUs it uses."""
+    rollout: RolloutOffer | None = None
+    """What a rollout replica can do; nil for other roles."""
+    reward: RewardOffer | None = None
+    """What a reward replica can do; nil for other roles."""
+    versions: dict[str, str] = {}
+    """Installed versions of what matters, for the log."""
+
+
+class LeaseProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a held lease has come."""
+
+    token: Token
+    progress: int
+    """Tokens and turns so far; a larger number renews the lease."""
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    """Sent every `Desired.heartbeat_s`; proves the loop, not only the process."""
+
+    incarnation: Incarnation
+    generation: int
+    """Generation of the Desired state that it follows."""
+    credit: int = 0
+    """Groups (rollout) or episodes (reward) it would take now."""
+    certificate: Certificate | None = None
+    """What a rollout's engine runs; nil while it runs nothing that is proved."""
+    leases: tuple[LeaseProgress, ...] = ()
+    """Every lease it holds."""
+    holds: tuple[PolicyVersion, ...] = ()
+    """Versions a broadcaster can serve."""
+    is_draining: bool = False
+    """Whether it wants to leave once what it holds is done."""
+
+
+class RewardRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """A reward replica that rollouts may open episodes on."""
+
+    name: str
+    """Stable name of the replica, such as `reward-0`."""
+    incarnation: Incarnation
+    endpoint: str
+    """Where it binds."""
+    offer: RewardOffer
+
+
+class WantedWeights(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy version that engines should run."""
+
+    version: PolicyVersion
+    digest: str
+    """Of its manifest."""
+    step: int
+    """Training step that made it; 0 is the initial model."""
+
+
+class Desired(msgspec.Struct, frozen=True, kw_only=True):
+    """The full state that a peer should reconcile itself with."""
+
+    generation: int
+    """Grows with every change of the desired state."""
+    state: RunState
+    run: RunId
+    weights: WantedWeights | None = None
+    """What engines should run; nil until the first version is published."""
+    rewards: tuple[RewardRoute, ...] = ()
+    """Every reward replica that is there."""
+    broadcaster: str = ""
+    """Endpoint of the broadcaster; empty while there is none."""
+    heartbeat_s: float = 2.0
+    """How often the peer should send a Heartbeat."""
+    liveness_s: float = 10.0
+    """A peer silent for this long is presumed dead."""
+    should_drain: bool = False
+    """Whether this peer should finish what it holds and leave."""
+    should_register: bool = False
+    """Whether the coordinator does not know this peer and wants its Hello."""
+
+    def __post_init__(self) -> None:
+        """Both durations are finite and above 0: a peer takes its rhythm from them."""
+        require_positive(self.heartbeat_s, "heartbeat_s")
+        require_positive(self.liveness_s, "liveness_s")
+
+
+class Bye(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer leaves for good and holds nothing any more."""
+
+    incarnation: Incarnation
+    reason: str
+    """For the log."""

@@ -1,0 +1,123 @@
+"""Policy versions on their way from the learner to the engines: handles and manifests, never bytes."""
+
+import msgspec
+
+from tetrad_wire.ids import Incarnation, PolicyVersion
+
+
+class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one tensor lies in the flat layout."""
+
+    name: str
+    """Hugging Face parameter name."""
+    dtype: str
+    """Such as `float32` or `bfloat16`."""
+    shape: tuple[int, ...]
+    """Elements along each axis."""
+    offset: int
+    """Bytes from the start of the layout."""
+    num_bytes: int
+    """Of this tensor."""
+    digest: str = ""
+    """Of these bytes, by the manifest's algorithm."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What one policy version is made of."""
+
+    algorithm: str
+    """`xxh3_128` or `sum64`."""
+    tensors: tuple[TensorSpec, ...]
+    """In the order of the layout."""
+    num_bytes: int
+    """Of the whole layout."""
+    digest: str
+    """Over the names, dtypes, shapes, offsets and digests of all tensors."""
+
+
+class SegmentHandle(msgspec.Struct, frozen=True, kw_only=True):
+    """A POSIX shared-memory segment that its exporter owns."""
+
+    name: str
+    """In `/dev/shm`."""
+    num_bytes: int
+    """Of the segment's content."""
+    nonce: str
+    """Written in the segment's header; read back before use, so that reachability is proved."""
+
+
+class PublishVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """Rank 0 offers a version to the broadcaster; answered by VersionAccepted or VersionRefused."""
+
+    version: PolicyVersion
+    step: int
+    """Training step that made it; 0 is the initial model."""
+    manifest: Manifest
+    segment: SegmentHandle
+
+
+class VersionAccepted(msgspec.Struct, frozen=True, kw_only=True):
+    """The broadcaster has its own verified copy; the learner may reuse the segment."""
+
+    version: PolicyVersion
+    digest: str
+    """Of the manifest."""
+    seconds: float = 0.0
+    """Time that the copy and its verification took."""
+
+
+class VersionRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The broadcaster could not take the version."""
+
+    version: PolicyVersion
+    reason: str
+    """For the log."""
+    may_retry: bool = False
+    """Whether the same request may succeed later, for instance once a segment is free."""
+
+
+class PullVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine asks for a version; answered by VersionOffered or VersionUnavailable.
+
+    It implies that whatever this incarnation was offered before is released.
+    """
+
+    version: PolicyVersion
+    incarnation: Incarnation
+    name: str = ""
+    """Stable name of the replica, for logs and metrics."""
+    pid: int = 0
+    """Of the process that will read; 0 where it does not share the broadcaster's host."""
+    started: int = 0
+    """When that process started, in clock ticks after boot (field 22 of /proc/PID/stat): a pid alone is used again."""
+
+
+class VersionOffered(msgspec.Struct, frozen=True, kw_only=True):
+    """The bytes may be read from `segment` until SegmentReleased or `deadline_s`."""
+
+    version: PolicyVersion
+    manifest: Manifest
+    segment: SegmentHandle
+    deadline_s: float
+    """The bytes stay at least this long."""
+
+
+class VersionUnavailable(msgspec.Struct, frozen=True, kw_only=True):
+    """The broadcaster does not hold that version now; ask again."""
+
+    version: PolicyVersion
+    holds: tuple[PolicyVersion, ...]
+    """Versions that it could offer."""
+    reason: str
+    """For the log."""
+
+
+class SegmentReleased(msgspec.Struct, frozen=True, kw_only=True):
+    """The importer has copied, verified and closed the segment, or given up on it."""
+
+    version: PolicyVersion
+    incarnation: Incarnation
+    digest: str
+    """Of what was read; empty when it gave up."""
+    reason: str = ""
+    """Why it gave up."""
