@@ -1,0 +1,98 @@
+"""Machine facts: what a host has, looked up without importing torch or sglang. The one place that looks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from tetrad_config.run import RunConfig
+from tetrad_config.section import OFF
+
+_NVIDIA_SMI: Final = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+_PROBE_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineFacts:
+    """What one host has."""
+
+    num_cores: int
+    """Cores that this process may use."""
+    gpus: tuple[str, ...]
+    """Names of the GPUs, in order."""
+    has_sglang: bool
+    """Whether sglang can be imported."""
+    is_offline: bool
+    """Whether the Hugging Face Hub is not to be asked."""
+    absent: frozenset[str]
+    """Files and models that the run file names and that are not here."""
+
+
+def _visible(names: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Keep the GPUs that CUDA_VISIBLE_DEVICES leaves; an empty or negative list hides all."""
+    chosen = environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return tuple(names)
+    kept = [part.strip() for part in chosen.split(",") if part.strip() not in ("", "-1", "NoDevFiles")]
+    return tuple(names[int(k)] if k.isdigit() and int(k) < len(names) else "GPU" for k in kept)[: len(names)]
+
+
+def _gpu_names() -> list[str]:
+    try:
+        listing = subprocess.run(_NVIDIA_SMI, capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ["GPU" for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()]
+    return [line.strip() for line in listing.stdout.splitlines() if line.strip()]
+
+
+def _is_hub_name(model: str) -> bool:
+    """`model` or `organisation/model`, rather than a path."""
+    return not model.startswith(("/", ".", "~")) and model.count("/") <= 1
+
+
+def _is_cached(name: str, environ: Mapping[str, str]) -> bool:
+    home = Path(environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    cache = Path(environ.get("HF_HUB_CACHE", home / "hub"))
+    return (cache / f"models--{name.replace('/', '--')}").is_dir()
+
+
+def models_loaded(config: RunConfig) -> dict[str, str]:
+    """Return the models that the run loads, by the key that names them."""
+    algorithm = config.trainer.algorithm
+    models = {"trainer.policy.model.path": config.trainer.policy.model.path}
+    if algorithm.use_kl_loss or algorithm.use_kl_in_reward:
+        models["trainer.ref.model.path"] = config.trainer.ref.model.path
+    return models
+
+
+def files_read(config: RunConfig) -> dict[str, tuple[str, ...]]:
+    """Return the files that the run reads, by the key that names them."""
+    trainer, files = config.trainer, dict[str, tuple[str, ...]]()
+    if trainer.epochs > 0:
+        files["data.train_data"] = config.data.train_data
+    if trainer.eval_before_train or (trainer.epochs > 0 and trainer.eval_interval != OFF):
+        files["data.val_data"] = config.data.val_data
+    return files
+
+
+def probe_machine(config: RunConfig, environ: Mapping[str, str]) -> MachineFacts:
+    """Look at this host: GPUs, cores, sglang, and the files that `config` names."""
+    is_offline = environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+    files = [file for listed in files_read(config).values() for file in listed]
+    absent = {file for file in files if not Path(file).exists()}
+    for model in models_loaded(config).values():
+        can_be_fetched = _is_hub_name(model) and (not is_offline or _is_cached(model, environ))
+        if not Path(model).is_dir() and not can_be_fetched:
+            absent.add(model)
+    return MachineFacts(
+        num_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        gpus=_visible(_gpu_names(), environ),
+        has_sglang=find_spec("sglang") is not None,
+        is_offline=is_offline,
+        absent=frozenset(absent),
+    )

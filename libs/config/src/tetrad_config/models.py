@@ -1,0 +1,99 @@
+"""Models: policy, critic and reference; where their weights come from and how they are trained."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tetrad_config.optimizer import CriticOptimizer, Fsdp, Optimizer
+from tetrad_config.section import Count, FileOrHubName, NonNegativeInt, Options, PositiveFloat, Section, Texts
+
+
+class Lora(Section):
+    """`model.lora`: low-rank adapters."""
+
+    rank: NonNegativeInt = 0
+    """Rank of the adapters; 0 trains all weights."""
+    alpha: PositiveFloat = 16.0
+    """Adapters are scaled by alpha / rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of adapter inputs dropped in training."""
+    target_modules: Texts = ("all-linear",)
+    """Names of the layers that get adapters, or `all-linear`."""
+    exclude_modules: Texts = ()
+    """Names of layers that get none."""
+    init_method: str = "kaiming"
+    """How adapters are initialised (peft's `init_lora_weights`)."""
+
+
+class PolicyModel(Section):
+    """`trainer.policy.model`: the weights to start from."""
+
+    path: FileOrHubName = "Qwen/Qwen2.5-1.5B-Instruct"
+    """Hugging Face folder or Hub name of the model that is trained."""
+    lora: Lora = Field(default_factory=Lora)
+    """Adapters instead of all weights."""
+
+
+class CriticModel(Section):
+    """`trainer.critic.model`: the weights of the value model."""
+
+    path: FileOrHubName | None = None
+    """Hugging Face folder or Hub name of the critic; null means no critic."""
+    lora: Lora = Field(default_factory=Lora)
+    """Adapters instead of all weights."""
+
+
+class RefModel(Section):
+    """`trainer.ref.model`: the weights that the KL penalty pulls to."""
+
+    path: FileOrHubName = "Qwen/Qwen2.5-1.5B-Instruct"
+    """Hugging Face folder or Hub name of the reference; null means the policy's."""
+
+
+class Policy(Section):
+    """`trainer.policy`: the model that is trained."""
+
+    model: PolicyModel = Field(default_factory=PolicyModel)
+    """Where its weights come from."""
+    optimizer_config: Optimizer = Field(default_factory=Optimizer)
+    """How it is stepped."""
+    fsdp_config: Fsdp = Field(default_factory=Fsdp)
+    """How it is sharded."""
+    sequence_parallel_size: Count = 1
+    """Ranks that share one sequence."""
+    use_torch_compile: bool = False
+    """Whether the log-prob head is compiled."""
+    record_memory: bool = False
+    """Whether memory snapshots are written."""
+    model_config_kwargs: Options = Field(default_factory=dict)
+    """Overrides of the Hugging Face model configuration."""
+
+
+class Critic(Section):
+    """`trainer.critic`: the value model of PPO."""
+
+    model: CriticModel = Field(default_factory=CriticModel)
+    """Where its weights come from."""
+    optimizer_config: CriticOptimizer = Field(default_factory=CriticOptimizer)
+    """How it is stepped."""
+    fsdp_config: Fsdp = Field(default_factory=Fsdp)
+    """How it is sharded."""
+    sequence_parallel_size: Count = 1
+    """Ranks that share one sequence."""
+    model_config_kwargs: Options = Field(default_factory=dict)
+    """Overrides of the Hugging Face model configuration."""
+
+
+class Ref(Section):
+    """`trainer.ref`: the frozen model of the KL penalty."""
+
+    model: RefModel = Field(default_factory=RefModel)
+    """Where its weights come from."""
+    fsdp_config: Fsdp = Field(default_factory=Fsdp)
+    """How it is sharded."""
+    sequence_parallel_size: Count = 1
+    """Ranks that share one sequence."""
+    model_config_kwargs: Options = Field(default_factory=dict)
+    """Overrides of the Hugging Face model configuration."""

@@ -1,0 +1,258 @@
+"""Notices: what a user should know about a configuration that is right. Pure.
+
+Nothing is ignored without a word: a key that was set and has no effect is named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tetrad_config.algorithm import AdvantageEstimator, PolicyLoss
+from tetrad_config.correction import DynamicSamplingType, RatioLevel, SequenceMaskMetric
+from tetrad_config.generator import Backend
+from tetrad_config.layer import Origin
+from tetrad_config.run import RunConfig
+from tetrad_config.section import OFF, DottedKey
+from tetrad_config.trainer import Logger, ResumeMode
+from tetrad_config.tree import Tree, lookup, placed
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    """Keys that matter only when something else is so."""
+
+    keys: tuple[str, ...]
+    """Keys, or sections whose keys are meant."""
+    matters: Callable[[RunConfig], bool]
+    because: Callable[[RunConfig], str]
+    """Why they have no effect otherwise."""
+
+
+_CORRECTION: Final = "trainer.algorithm.off_policy_correction"
+
+
+def _ratio_level(config: RunConfig) -> RatioLevel | None:
+    return config.trainer.algorithm.off_policy_correction.tis_ratio_type
+
+
+def _mask_metric(config: RunConfig) -> SequenceMaskMetric | None:
+    return config.trainer.algorithm.off_policy_correction.sequence_mask_metric
+
+
+CONDITIONAL: Final[tuple[Conditional, ...]] = (
+    Conditional(
+        (
+            "generator.gpu_memory_utilization",
+            "generator.max_num_batched_tokens",
+            "generator.enable_chunked_prefill",
+            "generator.enforce_eager",
+            # Other engines always compute a group's prompt once and take a lease in one call.
+            "generator.enable_prefix_caching",
+            "generator.batched",
+            "generator.weight_sync_backend",
+        ),
+        lambda config: config.generator.backend is Backend.SGLANG,
+        lambda config: f"generator.backend={config.generator.backend}",
+    ),
+    Conditional(
+        ("trainer.algorithm.lambd", "trainer.algorithm.gamma"),
+        lambda config: (
+            config.trainer.algorithm.advantage_estimator
+            in (AdvantageEstimator.GAE, AdvantageEstimator.REINFORCE_PLUS_PLUS)
+        ),
+        lambda config: f"advantage_estimator={config.trainer.algorithm.advantage_estimator}",
+    ),
+    Conditional(
+        ("trainer.algorithm.grpo_norm_by_std", "trainer.algorithm.grpo_std", "trainer.algorithm.grpo_std_epsilon"),
+        lambda config: config.trainer.algorithm.advantage_estimator is AdvantageEstimator.GRPO,
+        lambda config: f"advantage_estimator={config.trainer.algorithm.advantage_estimator}",
+    ),
+    Conditional(
+        ("trainer.algorithm.kl_ctrl",),
+        lambda config: config.trainer.algorithm.use_kl_in_reward,
+        lambda _: "use_kl_in_reward=false",
+    ),
+    Conditional(
+        ("trainer.algorithm.kl_loss_coef", "trainer.algorithm.kl_estimator_type", "trainer.ref"),
+        lambda config: config.trainer.algorithm.use_kl_loss or config.trainer.algorithm.use_kl_in_reward,
+        lambda _: "use_kl_loss=false",
+    ),
+    Conditional(
+        ("trainer.algorithm.entropy_loss_coef",),
+        lambda config: config.trainer.algorithm.use_entropy_loss,
+        lambda _: "use_entropy_loss=false",
+    ),
+    Conditional(
+        (
+            "trainer.critic_mini_batch_size",
+            "trainer.critic.model.lora",
+            "trainer.critic.optimizer_config",
+            "trainer.critic.fsdp_config",
+            "trainer.algorithm.value_clip",
+            "trainer.algorithm.value_head_prefix",
+        ),
+        lambda config: config.trainer.critic.model.path is not None,
+        lambda _: "no critic (trainer.critic.model.path is null)",
+    ),
+    Conditional(
+        (f"{_CORRECTION}.token_tis_ratio_clip_high",),
+        lambda config: _ratio_level(config) is RatioLevel.TOKEN,
+        lambda config: f"tis_ratio_type={_ratio_level(config) or 'null'}",
+    ),
+    Conditional(
+        (f"{_CORRECTION}.sequence_tis_ratio_clip_high",),
+        lambda config: _ratio_level(config) is RatioLevel.SEQUENCE,
+        lambda config: f"tis_ratio_type={_ratio_level(config) or 'null'}",
+    ),
+    Conditional(
+        (f"{_CORRECTION}.geo_mask_high", f"{_CORRECTION}.geo_mask_low"),
+        lambda config: _mask_metric(config) is SequenceMaskMetric.GEOMETRIC,
+        lambda config: f"sequence_mask_metric={_mask_metric(config) or 'null'}",
+    ),
+    Conditional(
+        (f"{_CORRECTION}.product_mask_high", f"{_CORRECTION}.product_mask_low"),
+        lambda config: _mask_metric(config) is SequenceMaskMetric.PRODUCT,
+        lambda config: f"sequence_mask_metric={_mask_metric(config) or 'null'}",
+    ),
+    Conditional(
+        ("trainer.algorithm.dynamic_sampling.max_sample_batches",),
+        lambda config: config.trainer.algorithm.dynamic_sampling.type is not None,
+        lambda _: "dynamic_sampling.type=null",
+    ),
+    Conditional(
+        ("trainer.algorithm.dynamic_sampling.min_replace_ratio",),
+        lambda config: config.trainer.algorithm.dynamic_sampling.type is DynamicSamplingType.REPLACE,
+        lambda config: f"dynamic_sampling.type={config.trainer.algorithm.dynamic_sampling.type or 'null'}",
+    ),
+    *(
+        Conditional(
+            (f"trainer.algorithm.{section}",),
+            lambda config, loss=loss: config.trainer.algorithm.policy_loss_type is loss,  # type: ignore[misc]  # bound
+            lambda config: f"policy_loss_type={config.trainer.algorithm.policy_loss_type}",
+        )
+        for section, loss in (
+            ("sapo", PolicyLoss.SAPO),
+            ("clip_cov", PolicyLoss.CLIP_COV),
+            ("kl_cov", PolicyLoss.KL_COV),
+            ("cispo", PolicyLoss.CISPO),
+            ("clip_ratio_c", PolicyLoss.DUAL_CLIP),
+        )
+    ),
+    Conditional(
+        ("trainer.micro_train_batch_size_per_gpu", "trainer.micro_forward_batch_size_per_gpu"),
+        lambda config: config.trainer.max_tokens_per_microbatch == OFF,
+        lambda config: f"max_tokens_per_microbatch={config.trainer.max_tokens_per_microbatch}",
+    ),
+    Conditional(
+        ("trainer.policy.optimizer_config.offload_after_step",),
+        lambda config: config.trainer.placement.colocate_all,
+        lambda _: "colocate_all=false",
+    ),
+    Conditional(
+        ("trainer.policy.model.lora",),
+        lambda config: config.trainer.policy.model.lora.rank > 0,
+        lambda _: "lora.rank=0",
+    ),
+    Conditional(
+        ("trainer.resume_mode", "trainer.ckpt_interval", "trainer.eval_interval", "trainer.max_steps"),
+        lambda config: config.trainer.epochs > 0,
+        lambda _: "trainer.epochs=0, which evaluates and neither resumes, trains nor saves",
+    ),
+    Conditional(
+        ("trainer.project_name",),
+        lambda config: any(logger not in (Logger.CONSOLE, Logger.TENSORBOARD) for logger in config.trainer.logger),
+        lambda config: f"trainer.logger={', '.join(config.trainer.logger)}",
+    ),
+    Conditional(
+        ("trainer.export_path",),
+        lambda config: config.trainer.dump_eval_results,
+        lambda _: "dump_eval_results=false; every checkpoint is a Hugging Face folder already",
+    ),
+    Conditional(
+        ("trainer.eval_batch_size",),
+        lambda _: False,
+        lambda _: "evaluation, which has no batches (its prompts are leased as engines have room)",
+    ),
+    Conditional(
+        ("environment.gsm8k",),
+        lambda config: config.reward.implementation is None,
+        lambda config: f"reward.implementation={config.reward.implementation}",
+    ),
+)
+
+
+def _without_effect(config: RunConfig, origins: Mapping[DottedKey, Origin]) -> Iterator[str]:
+    asked = [key for key, origin in origins.items() if origin.kind.is_asked_for]
+    for row in CONDITIONAL:
+        if row.matters(config):
+            continue
+        idle = [key for key in asked if any(key == own or key.startswith(f"{own}.") for own in row.keys)]
+        if idle:
+            yield f"no effect with {row.because(config)}: {', '.join(idle)}"
+
+
+def _about_sampling(config: RunConfig) -> Iterator[str]:
+    sampling, samples = config.generator.sampling_params, config.generator.n_samples_per_prompt
+    if sampling.is_truncated:
+        yield (
+            "generator.sampling_params: top_p, top_k or min_p cut tokens off, so rollout log-probs are those of the "
+            "whole distribution, not of the behaviour policy"
+        )
+    if sampling.temperature == 0 and samples > 1 and config.trainer.epochs > 0:
+        yield f"generator.sampling_params.temperature=0: the {samples} samples of a prompt are equal and teach nothing"
+    if samples == 1 and config.trainer.algorithm.advantage_estimator is AdvantageEstimator.GRPO:
+        yield "generator.n_samples_per_prompt=1: a group of one has nothing to compare with under grpo"
+    if config.generator.deterministic and config.trainer.fully_async.max_staleness_steps:
+        yield "generator.deterministic: weights are bit-identical between runs only with max_staleness_steps=0"
+
+
+def _about_models(config: RunConfig) -> Iterator[str]:
+    trainer = config.trainer
+    has_reference = trainer.algorithm.use_kl_loss or trainer.algorithm.use_kl_in_reward
+    if has_reference and trainer.ref.model.path != trainer.policy.model.path:
+        yield f"the reference {trainer.ref.model.path} is not the model that training starts from"
+    packed_by_tokens = trainer.max_tokens_per_microbatch != OFF
+    if has_reference and not packed_by_tokens and trainer.micro_forward_batch_size_per_gpu == 1:
+        yield (
+            "trainer.micro_forward_batch_size_per_gpu=1: log-probs are computed one sample at a time; raise it or set "
+            "trainer.max_tokens_per_microbatch"
+        )
+
+
+def _about_evaluation(config: RunConfig) -> Iterator[str]:
+    trainer = config.trainer
+    if not config.data.val_data and (trainer.eval_before_train or trainer.eval_interval != OFF):
+        yield "data.val_data is empty: nothing is evaluated"
+    if trainer.resume_mode is ResumeMode.FROM_PATH:
+        yield f"training goes on from {trainer.resume_path}, in a run of its own"
+
+
+def notices_of(config: RunConfig, origins: Mapping[DottedKey, Origin]) -> list[str]:
+    """Return what a user should know before the run starts."""
+    return [
+        *_without_effect(config, origins),
+        *_about_sampling(config),
+        *_about_models(config),
+        *_about_evaluation(config),
+    ]
+
+
+FOLLOWERS: Final[Mapping[DottedKey, DottedKey]] = {
+    DottedKey(f"trainer.placement.{model}_{size}"): DottedKey(f"trainer.placement.policy_{size}")
+    for model in ("ref", "critic")
+    for size in ("num_nodes", "num_gpus_per_node")
+}
+"""Keys that give way to another one, and that one."""
+
+
+def follow_policy(tree: Tree) -> tuple[Tree, list[str]]:
+    """Give reference and critic the policy's ranks, which they share, whatever else was asked; say so where it was."""
+    notices: list[str] = []
+    for key, policy_key in FOLLOWERS.items():
+        asked, given = lookup(tree, key), lookup(tree, policy_key)
+        if asked != given and isinstance(asked, int) and isinstance(given, int):
+            notices.append(f"{key}={asked} gives way to {policy_key}={given}: they share the policy's ranks")
+            tree = placed(tree, key, given)
+    return tree, notices

@@ -1,0 +1,87 @@
+"""Plan text: a plan as lines that a person reads. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tetrad_config.plan import Batch, Length, Plan, Storage
+
+UNKNOWN: Final = "unknown"
+_LABEL_WIDTH: Final = 24
+_UNITS: Final = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+
+
+def _number(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def _counted(value: int, noun: str) -> str:
+    return f"{value:,} {noun}" + ("" if value == 1 else "s")
+
+
+def _bytes(value: int | None) -> str:
+    if value is None:
+        return UNKNOWN
+    size, unit = next(((size, unit) for size, unit in _UNITS if value >= size), (1, "B"))
+    return f"{value / size:.1f} {unit}"
+
+
+def _micro_batches(batch: Batch) -> str:
+    if batch.micro_batch_tokens is not None:
+        return f"as many as needed, of at most {batch.micro_batch_tokens:,} tokens each"
+    return f"{_number(batch.micro_batches)} per mini-batch and rank, of {_number(batch.micro_batch_samples)} samples"
+
+
+def _batch_rows(batch: Batch, ranks: int) -> list[tuple[str, str]]:
+    mini_share = f"{batch.mini_batch_samples // ranks:,} per rank"
+    return [
+        ("samples per step", f"{batch.samples:,} = {batch.prompts:,} prompts x {batch.samples_per_prompt}"),
+        ("", f"{batch.samples_per_rank:,} per rank; at most {batch.tokens:,} tokens in all"),
+        ("mini-batches", f"{batch.mini_batches:,} per pass, of {batch.mini_batch_samples:,} samples, {mini_share}"),
+        ("micro-batches", _micro_batches(batch)),
+        ("optimizer steps", f"{batch.optimizer_steps:,} per training step"),
+    ]
+
+
+def _length_rows(length: Length) -> list[tuple[str, str]]:
+    if length.epochs == 0:
+        steps = "none: evaluation only"
+    else:
+        steps = f"{_number(length.steps_per_epoch)} per epoch, {length.epochs:,} epochs, {_number(length.steps)} in all"
+    evaluations = f"{_number(length.evaluations)}, of {_number(length.samples_per_evaluation)} samples each"
+    return [
+        ("training steps", steps),
+        ("in all", f"{_number(length.optimizer_steps)} optimizer steps, {_number(length.samples)} training samples"),
+        ("evaluations", "none" if length.evaluations == 0 else evaluations),
+    ]
+
+
+def _storage_rows(storage: Storage) -> list[tuple[str, str]]:
+    written, kept = _number(storage.checkpoints_written), _number(storage.checkpoints_kept)
+    return [
+        ("parameters", _number(storage.parameters)),
+        ("checkpoints", f"{written} written, {kept} kept, {_bytes(storage.checkpoint_bytes)} each"),
+        ("disk for checkpoints", f"{_bytes(storage.disk_bytes)} at most"),
+        (
+            "memory of a rank",
+            f"{_bytes(storage.rank_bytes)} for weights, gradients and moments, activations not counted",
+        ),
+    ]
+
+
+def render(plan: Plan) -> str:
+    """Return the plan as aligned lines, notices last."""
+    processes = (
+        _counted(plan.ranks, "trainer rank"),
+        _counted(plan.rollout_replicas, "rollout"),
+        _counted(plan.reward_replicas, "reward replica"),
+    )
+    rows = [
+        ("processes", ", ".join(processes)),
+        ("rows", f"{_number(plan.train_rows)} for training, {_number(plan.validation_rows)} for evaluation"),
+        *_batch_rows(plan.batch, plan.ranks),
+        *_length_rows(plan.length),
+        *_storage_rows(plan.storage),
+    ]
+    lines = [f"{label:<{_LABEL_WIDTH}}{text}".rstrip() for label, text in rows]
+    return "\n".join([*lines, *(f"note: {notice}" for notice in plan.notices)])

@@ -1,0 +1,77 @@
+"""Machine: what a file asks for and a host lacks, and the overrides that make it run."""
+
+import pytest
+
+from tetrad_config import MachineFacts, check_machine, commands_to_run, overrides_to_run, probe_machine
+
+
+def a_machine(*, gpus=0, has_sglang=False, absent=(), is_offline=False):
+    return MachineFacts(
+        num_cores=2,
+        gpus=("NVIDIA A100",) * gpus,
+        has_sglang=has_sglang,
+        is_offline=is_offline,
+        absent=frozenset(absent),
+    )
+
+
+def test_the_tutorials_file_on_a_laptop_needs_one_override(load_tutorial):
+    refusals = check_machine(load_tutorial().config, a_machine())
+
+    assert [refusal.key for refusal in refusals] == ["generator.backend", "trainer.placement"]
+    assert overrides_to_run(refusals) == ("+experiment=cpu",)
+    assert str(refusals[1]) == "trainer.placement: asks for 4 GPUs; this machine has 0; fix: +experiment=cpu"
+
+
+@pytest.mark.parametrize("gpus", range(9))
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [],
+        ["+generator.engine_init_kwargs.max_lora_rank=8", "trainer.bf16=true"],
+        ["trainer.placement.colocate_all=false"],
+        ["generator.inference_engine_tensor_parallel_size=2", "generator.num_inference_engines=2"],
+        ["trainer.placement.policy_num_gpus_per_node=8", "generator.num_inference_engines=8"],
+    ],
+)
+def test_the_overrides_that_are_named_make_it_run(load_tutorial, asked, gpus):
+    machine = a_machine(gpus=gpus, has_sglang=True)
+    before = load_tutorial(*asked)
+    refusals = check_machine(before.config, machine, origins=before.origins)
+
+    after = load_tutorial(*asked, *overrides_to_run(refusals))
+
+    assert check_machine(after.config, machine) == []
+
+
+def test_missing_gsm8k_files_name_the_command_that_makes_them(load_tutorial):
+    config = load_tutorial("+experiment=cpu").config
+    files = {*config.data.train_data, *config.data.val_data}
+
+    refusals = check_machine(config, a_machine(absent=files))
+
+    assert {refusal.key for refusal in refusals} == {"data.train_data", "data.val_data"}
+    assert commands_to_run(refusals) == ("tetrad data gsm8k --output-dir /home/ada/data/gsm8k",)
+
+
+def test_a_missing_model_folder_is_refused_with_a_command_and_an_override(load_run):
+    config = load_run("+experiment=cpu", "trainer.policy.model.path=/nowhere/model").config
+
+    refusals = check_machine(config, a_machine(absent={"/nowhere/model"}))
+
+    assert [refusal.key for refusal in refusals] == ["trainer.policy.model.path", "trainer.ref.model.path"]
+    assert refusals[0].command.startswith("tetrad data smollm2 --output-dir ")
+    assert refusals[0].overrides[0].startswith("trainer.policy.model.path=")
+
+
+def test_bfloat16_without_a_gpu_is_refused(load_run):
+    refusals = check_machine(load_run().config, a_machine())
+
+    assert [refusal.key for refusal in refusals] == ["trainer.bf16", "generator.model_dtype"]
+    assert overrides_to_run(refusals) == ("+experiment=cpu",)
+
+
+def test_the_demo_runs_here_and_anywhere(load_run):
+    config = load_run("+experiment=demo").config
+
+    assert check_machine(config, probe_machine(config, {})) == []

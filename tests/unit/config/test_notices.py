@@ -1,0 +1,42 @@
+"""Notices: a key that was set and has no effect is named."""
+
+import pytest
+
+from tetrad_config.notices import CONDITIONAL
+from tetrad_config.schema import fields
+
+
+@pytest.mark.parametrize("key", [key for row in CONDITIONAL for key in row.keys])
+def test_every_conditional_key_exists(key):
+    assert any(known == key or known.startswith(f"{key}.") for known in fields())
+
+
+def test_gamma_under_grpo_has_no_effect_and_that_is_said(load_run):
+    notices = load_run("trainer.algorithm.gamma=0.99", "trainer.algorithm.lambda_=0.95").notices
+
+    assert "no effect with advantage_estimator=grpo: trainer.algorithm.lambd, trainer.algorithm.gamma" in notices
+
+
+@pytest.mark.parametrize(
+    ("overrides", "notice"),
+    [
+        (["generator.sampling_params.top_p=0.9"], "not of the behaviour policy"),
+        (["generator.sampling_params.temperature=0"], "the 5 samples of a prompt are equal and teach nothing"),
+        (["generator.n_samples_per_prompt=1"], "a group of one has nothing to compare with"),
+        (["trainer.ref.model.path=other/model"], "the reference other/model is not the model that training starts"),
+        (["data.val_data=null"], "data.val_data is empty: nothing is evaluated"),
+        (["generator.deterministic=true", "trainer.fully_async.max_staleness_steps=1"], "max_staleness_steps=0"),
+        (["trainer.epochs=0", "trainer.ckpt_interval=3"], "neither resumes, trains nor saves: trainer.ckpt_interval"),
+        (["trainer.algorithm.use_kl_loss=false", "trainer.algorithm.kl_loss_coef=1.0"], "use_kl_loss=false"),
+        (["trainer.algorithm.sapo.tau_pos=2.0"], "no effect with policy_loss_type=regular: trainer.algorithm.sapo"),
+        (["generator.gpu_memory_utilization=0.5"], "no effect with generator.backend=transformers"),
+    ],
+)
+def test_what_surprises_is_said(load_run, overrides, notice):
+    assert any(notice in said for said in load_run(*overrides).notices)
+
+
+def test_what_a_preset_sets_is_not_called_without_effect(load_run):
+    notices = load_run("+experiment=demo").notices
+
+    assert not any("no effect" in notice for notice in notices)

@@ -1,0 +1,31 @@
+"""The plan as a person reads it."""
+
+from tetrad_config import plan, render
+
+
+def test_the_tutorials_plan_says_its_numbers(load_tutorial):
+    text = render(plan(load_tutorial().config, None, parameters=500_000_000))
+
+    for expected in (
+        "4 trainer ranks, 4 rollouts, 1 reward replica",
+        "7,473 for training, 1,319 for evaluation",
+        "1,024 = 256 prompts x 4",
+        "4 per pass, of 256 samples, 64 per rank",
+        "8 per mini-batch and rank, of 8 samples",
+        "4 per training step",
+        "29 per epoch, 10 epochs, 290 in all",
+        "29 written, 3 kept, 7.0 GB each",
+        "note: the newest 3 of 29 checkpoints stay; trainer.max_ckpts_to_keep=-1 keeps all",
+    ):
+        assert expected in text
+
+
+def test_what_is_unknown_is_called_unknown(load_run):
+    text = render(plan(load_run("data.train_data=a.parquet").config, None))
+
+    assert "unknown for training" in text
+    assert "unknown per epoch, 1 epochs, unknown in all" in text
+
+
+def test_an_evaluation_says_that_it_trains_nothing(load_run):
+    assert "none: evaluation only" in render(plan(load_run("trainer.epochs=0").config, None))

@@ -1,0 +1,144 @@
+"""Rules between keys: each message has the numbers, the limit and a fix."""
+
+import pytest
+
+CASES = [
+    (
+        ["trainer.policy_mini_batch_size=512", "trainer.train_batch_size=256"],
+        "trainer.policy_mini_batch_size: 512 prompts is more than trainer.train_batch_size=256; "
+        "set trainer.policy_mini_batch_size=256",
+    ),
+    (
+        ["trainer.policy_mini_batch_size=100", "trainer.train_batch_size=256"],
+        "trainer.policy_mini_batch_size: 100 does not divide trainer.train_batch_size=256 (remainder 56); "
+        "use 64 or 128",
+    ),
+    (
+        ["trainer.placement.policy_num_gpus_per_node=3"],
+        "trainer.policy_mini_batch_size: 256 prompts x 5 samples = 1280, not divisible by 3 ranks "
+        "(trainer.placement); use 2 or 4 ranks",
+    ),
+    (
+        ["trainer.micro_train_batch_size_per_gpu=7"],
+        "trainer.micro_train_batch_size_per_gpu: 7 does not divide the 1280 samples of a mini-batch on one rank "
+        "(1280 samples / 1 ranks); use 5 or 8",
+    ),
+    (
+        ["trainer.train_batch_size=2", "trainer.policy_mini_batch_size=2", "generator.n_samples_per_prompt=2",
+         "trainer.placement.policy_num_gpus_per_node=4"],
+        "trainer.train_batch_size: 2 prompts is less than the 4 ranks; set trainer.train_batch_size=4 or more",
+    ),
+    (
+        ["trainer.max_tokens_per_microbatch=1000"],
+        "trainer.max_tokens_per_microbatch: 1000 tokens is less than the longest sample, 1536 = "
+        "generator.max_input_length 512 + max_generate_length 1024; set it to 1536 or more",
+    ),
+    (
+        ["generator.max_input_length=1024"],
+        "generator.max_input_length: 1024 differs from trainer.max_prompt_length=512; with max_turns=1 the input is "
+        "the prompt: leave it out, or set 512",
+    ),
+    (
+        ["generator.max_input_length=256", "generator.max_turns=3"],
+        "generator.max_input_length: 256 is less than trainer.max_prompt_length=512; set 512 or more for 3 turns",
+    ),
+    (
+        ["generator.batched=true", "generator.max_turns=3"],
+        "generator.batched: one call per lease has a single turn; generator.max_turns is 3; set false",
+    ),
+    (
+        ["trainer.placement.colocate_all=true"],
+        "trainer.placement.colocate_all: needs generator.backend=sglang, not transformers; "
+        "set trainer.placement.colocate_all=false, or +experiment=cpu",
+    ),
+    (
+        ["trainer.placement.colocate_all=true", "generator.backend=sglang", "generator.num_inference_engines=2"],
+        "trainer.placement.colocate_all: learner and engines share GPUs, but 1 ranks are not 2 engines x 1 GPUs = 2; "
+        "set generator.num_inference_engines=1",
+    ),
+    (
+        ["trainer.placement.colocate_all=true", "generator.backend=sglang",
+         "trainer.fully_async.max_staleness_steps=2"],
+        "trainer.placement.colocate_all: needs max_staleness_steps=0, not 2: on one GPU they take turns; "
+        "set trainer.placement.colocate_all=false",
+    ),
+    (
+        ["generator.inference_engine_tensor_parallel_size=2"],
+        "generator.inference_engine_tensor_parallel_size: 2 is more than the limit 1 of "
+        "generator.backend=transformers; set 1, or use sglang",
+    ),
+    (
+        ["+generator.engine_init_kwargs.attention_backend=fa3"],
+        "generator.engine_init_kwargs: attention_backend: these are arguments of SGLang; "
+        "generator.backend=transformers takes none; remove them with ~generator.engine_init_kwargs",
+    ),
+    (
+        ["trainer.resume_mode=from_path"],
+        "trainer.resume_path: resume_mode=from_path needs it; set trainer.resume_path=…/global_step_N",
+    ),
+    (
+        ["trainer.resume_mode=from_path", "trainer.resume_path=/ckpts/last"],
+        "trainer.resume_path: /ckpts/last is not a checkpoint; its last part must be global_step_N, N a number",
+    ),
+    (
+        ["trainer.resume_path=/ckpts/global_step_3"],
+        "trainer.resume_path: has no effect with resume_mode=latest; set trainer.resume_mode=from_path or leave it "
+        "out",
+    ),
+    (
+        ["trainer.overwrite=true"],
+        "trainer.overwrite: would clear what resume_mode=latest resumes from; set trainer.resume_mode=none",
+    ),
+    (
+        ["trainer.epochs=0", "trainer.eval_before_train=false"],
+        "trainer.epochs: 0 trains nothing, and nothing is evaluated either; set trainer.epochs=1, or "
+        "trainer.eval_before_train=true with data.val_data",
+    ),
+    (
+        ["data.train_data=null"],
+        "data.train_data: is empty; name a file, or set trainer.epochs=0 to evaluate only",
+    ),
+    (
+        ["generator.model_name=other/model"],
+        "generator.model_name: other/model is not the policy that is trained, Qwen/Qwen2.5-1.5B-Instruct; "
+        "leave it out",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("overrides", "problem"), CASES)
+def test_a_contradiction_is_explained_with_numbers_and_a_fix(problems_of, overrides, problem):
+    assert problem in problems_of(*overrides)
+
+
+def test_the_divergence_is_counted_once(problems_of):
+    problems = problems_of("trainer.algorithm.use_kl_in_reward=true")
+
+    assert any("set use_kl_loss=false or use_kl_in_reward=false" in problem for problem in problems)
+
+
+def test_gae_needs_a_critic(problems_of):
+    problems = problems_of("trainer.algorithm.advantage_estimator=gae")
+
+    assert any(
+        "gae needs a critic; set trainer.critic.model.path=Qwen/Qwen2.5-1.5B-Instruct" in problem
+        for problem in problems
+    )
+
+
+def test_importance_sampling_excludes_covariance_losses(problems_of):
+    problems = problems_of("trainer.algorithm.use_tis=true", "trainer.algorithm.policy_loss_type=kl_cov")
+
+    assert any("kl_cov cannot be combined with importance sampling" in problem for problem in problems)
+
+
+def test_a_token_budget_replaces_the_micro_batch_rule(load_run):
+    load_run("trainer.micro_train_batch_size_per_gpu=7", "trainer.max_tokens_per_microbatch=4096")
+
+
+def test_the_fixes_that_a_message_names_work(load_run):
+    load_run("trainer.policy_mini_batch_size=64", "trainer.train_batch_size=256")
+    load_run("trainer.placement.policy_num_gpus_per_node=4")
+    load_run("trainer.micro_train_batch_size_per_gpu=5")
+    load_run("trainer.resume_mode=from_path", "trainer.resume_path=/ckpts/global_step_3")
+    load_run("trainer.resume_mode=none", "trainer.overwrite=true")
