@@ -1,0 +1,1 @@
+"""What every service process shares: signals, exit codes, clocks, restart policies."""
