@@ -1,0 +1,1 @@
+"""The module names that commands are called by."""

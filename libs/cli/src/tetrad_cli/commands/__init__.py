@@ -1,0 +1,1 @@
+"""The subcommands, one module each; every one has `main(argv) -> exit code`."""

@@ -1,0 +1,56 @@
+"""`tetrad plan`: the arithmetic of a run, before anything loads. Needs no model, GPU or network."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tetrad_cli.run_options import RunOptions, add_run_options, parse_run_options
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="tetrad plan", description="Print what a run amounts to: samples, optimizer steps, disk, memory."
+    )
+    add_run_options(parser)
+    options, _arguments = parse_run_options(parser, argv)
+    from tetrad_config import ConfigError
+    from tetrad_runtime.exits import ExitCode
+
+    try:
+        _print_plan(options)
+    except ConfigError as error:
+        print(f"tetrad: {error}", file=sys.stderr)
+        return int(ExitCode.CONFIG)
+    return 0
+
+
+def _print_plan(options: RunOptions) -> None:
+    from tetrad_config import check_machine, load, num_parameters, plan, probe_machine, render
+
+    loaded = load(
+        options.overrides, config_path=options.config_path, config_name=options.config_name, environ=os.environ
+    )
+    config = loaded.config
+    planned = plan(
+        config,
+        count_rows(config.data.train_data),
+        num_validation_rows=count_rows(config.data.val_data),
+        parameters=num_parameters(config.trainer.policy.model.path),
+    )
+    print(render(planned))
+    for notice in loaded.notices:
+        print(f"note: {notice}")
+    for refusal in check_machine(config, probe_machine(config, os.environ), origins=loaded.origins):
+        print(f"this machine cannot run it: {refusal}")
+
+
+def count_rows(files: Sequence[str]) -> int | None:
+    """Return the rows of dataset files; None where one of them is not here."""
+    if not files or not all(Path(file).is_file() for file in files):
+        return None
+    from tetrad_trajectories.sources import open_source
+
+    return sum(len(open_source(Path(file))) for file in files)

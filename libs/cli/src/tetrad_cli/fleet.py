@@ -1,0 +1,79 @@
+"""The processes of a training run: which roles, in what order, and what each is told.
+
+Pure. The launcher knows none of this, and the services learn the rest from the run's config.yaml.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from tetrad_cli.launch.roles import OnExit, Role
+from tetrad_config import RunConfig, thread_environment, threads_per_process
+
+MAX_REPLICAS: Final = 256
+PREFIX: Final = "TETRAD_"
+# The variables of the launcher's own surroundings that are meant for the services too.
+PASSED_ON: Final = ("TETRAD_LOG_LEVEL", "TETRAD_LOG_FORMAT")
+MODEL_LOAD_DEADLINE_S: Final = 900.0
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what children start from: ours without `TETRAD_*`, whose say in the run is in config.yaml by now."""
+    kept = {key: value for key, value in environ.items() if not key.startswith(PREFIX) or key in PASSED_ON}
+    return {"TETRAD_LOG_FORMAT": "console", "PYTHONUNBUFFERED": "1", **kept}
+
+
+def fleet(config: RunConfig, *, run_dir: Path, runtime_dir: Path, num_cores: int | None = None) -> list[Role]:
+    """Return the roles of a run; sockets are in `runtime_dir`, threads are shared among `num_cores`."""
+    cores = num_cores if num_cores is not None else len(os.sched_getaffinity(0))
+    computing = thread_environment(threads_per_process(config, cores))
+    light = thread_environment(1)
+    coordinator = f"ipc://{runtime_dir}/coordinator"
+    shared = {
+        "TETRAD_RUN_DIR": str(run_dir),
+        "TETRAD_RUN_CONFIG": str(run_dir / "config.yaml"),
+        "TETRAD_COORDINATOR": coordinator,
+        "TETRAD_NAME": "{name}",
+        "TETRAD_METRICS_PORT": "{port}",
+    }
+    return [
+        Role(
+            name="learner",
+            argv=_module("tetrad_learner"),
+            stage=0,
+            env={**computing, **shared, "TETRAD_BIND": coordinator},
+            on_exit=OnExit.ENDS_RUN,
+            settled_path="/readyz",
+            settle_deadline_s=max(MODEL_LOAD_DEADLINE_S, config.trainer.stall_timeout),
+            # It may be writing the last checkpoint.
+            grace_s=120.0,
+        ),
+        Role(
+            name="broadcaster",
+            argv=_module("tetrad_broadcaster"),
+            stage=1,
+            env={**light, **shared, "TETRAD_BIND": f"ipc://{runtime_dir}/broadcaster"},
+        ),
+        Role(
+            name="reward",
+            argv=_module("tetrad_reward"),
+            stage=1,
+            replicas=config.reward.num_replicas,
+            max_replicas=MAX_REPLICAS,
+            env={**light, **shared, "TETRAD_BIND": f"ipc://{runtime_dir}/reward-{{index}}"},
+        ),
+        Role(
+            name="rollout",
+            argv=_module("tetrad_rollout"),
+            stage=2,
+            replicas=config.generator.num_inference_engines,
+            max_replicas=MAX_REPLICAS,
+            env={**computing, **shared},
+        ),
+    ]
+
+
+def _module(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", name)

@@ -1,0 +1,72 @@
+"""What the launcher is told to keep alive: roles and their replicas.
+
+Pure data. `fleet.py` writes the roles of a training run; tests write their own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from tetrad_cli.launch.restarts import RestartPolicy
+
+# Longer than the drain deadline of a service plus its last graces, so that the service's own clock decides.
+GRACE_S: Final = 45.0
+
+
+class OnExit(StrEnum):
+    """What it means when a process of the role ends without having been asked to."""
+
+    RESTART = "restart"
+    """It is started anew, whatever its exit code."""
+    ENDS_RUN = "ends_run"
+    """The run is over and its exit code is the run's; only a crash is repaired."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """One kind of process and how it is kept."""
+
+    name: str
+    argv: tuple[str, ...]
+    """The command, the program first."""
+    stage: int = 0
+    """Roles start by ascending stage and stop by descending stage; within one stage together."""
+    replicas: int = 1
+    max_replicas: int = 1
+    """Limit of `scale`; 1 means that there is always exactly one."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Added to the launcher's own; `{index}`, `{name}` and `{port}` in values are replaced."""
+    on_exit: OnExit = OnExit.RESTART
+    health_path: str = "/healthz"
+    """Answers 200 once the process serves; the next stage waits for it."""
+    settled_path: str | None = None
+    """Answers 200 once the process does its work; `up` waits for it after all are healthy. None: not waited for."""
+    start_deadline_s: float = 120.0
+    settle_deadline_s: float = 600.0
+    grace_s: float = GRACE_S
+    """From SIGTERM to SIGKILL."""
+    restarts: RestartPolicy = field(default_factory=RestartPolicy)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be."""
+        if not 1 <= self.replicas <= self.max_replicas:
+            raise ValueError(
+                f"role {self.name}: {self.replicas} replicas; between 1 and {self.max_replicas} are possible"
+            )
+
+    def instance_name(self, index: int) -> str:
+        """Return the name of a replica, e.g. `rollout-0`; a role that cannot be scaled has no numbers."""
+        return f"{self.name}-{index}" if self.max_replicas > 1 else self.name
+
+    def environment(self, index: int, *, port: int) -> dict[str, str]:
+        """Return the role's variables for one replica."""
+        values = {"{index}": str(index), "{name}": self.instance_name(index), "{port}": str(port)}
+        return {key: _fill(text, values) for key, text in self.env.items()}
+
+
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    # Not str.format: a value may hold braces of its own, such as JSON.
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
+    return text

@@ -1,0 +1,7 @@
+"""Stands in for the real service."""
+
+from stand_in import enter
+
+from tetrad_config.process import CoordinatorSettings
+
+enter("learner", CoordinatorSettings)
