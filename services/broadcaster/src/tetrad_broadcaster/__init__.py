@@ -1,0 +1,1 @@
+"""Moves the newest policy version to every engine."""

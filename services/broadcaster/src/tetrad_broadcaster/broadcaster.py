@@ -1,0 +1,252 @@
+"""The broadcaster's conversation: versions come from the learner, engines pull them, rights to read end.
+
+Owns the bound socket and the shelf; the bytes are moved by `intake` here and by the engines themselves.
+Stateless beyond its life: a new start holds nothing and says so, and the ranks publish again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from tetrad_broadcaster.intake import Intake, RefusedError
+from tetrad_broadcaster.metrics import BroadcasterMetrics, BroadcasterStatistics, Failure
+from tetrad_broadcaster.rights import Reader, ReadingRights, Right
+from tetrad_broadcaster.shelf import Held, Shelf
+from tetrad_broadcaster.subscribers import Subscribers
+from tetrad_runtime.clock import Clock, MonotonicClock
+from tetrad_telemetry.logs import get_logger
+from tetrad_transport import Delivery, Listener, PeerFullError, PeerGoneError, PeerId
+from tetrad_weights.owners import Process, is_alive
+from tetrad_weights.ring import SegmentRing
+from tetrad_wire.ids import PolicyVersion
+from tetrad_wire.messages.weights import (
+    PublishVersion,
+    PullVersion,
+    SegmentReleased,
+    VersionAccepted,
+    VersionOffered,
+    VersionRefused,
+    VersionUnavailable,
+)
+
+# How soon the death of a reader is seen, and how exact a deadline is.
+WATCH_EVERY_S: Final = 0.5
+# One learner has one version on its way; more is a learner that was restarted meanwhile, or a stray peer.
+MAX_WAITING: Final = 4
+MAX_NAME: Final = 64
+
+log = get_logger(__name__)
+
+
+class Broadcaster:
+    """Serves one run. `on_change` hears when the set of held versions has changed."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        ring: SegmentRing,
+        *,
+        timeout_s: float,
+        metrics: BroadcasterMetrics,
+        on_change: Callable[[], None] = lambda: None,
+        clock: Clock | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        self._listener = listener
+        self._ring = ring
+        self._timeout_s = timeout_s
+        self._metrics = metrics
+        self._on_change = on_change
+        self._clock = clock or MonotonicClock()
+        self._shelf = Shelf()
+        self._rights = ReadingRights()
+        self._subscribers = Subscribers()
+        self._intake = Intake(self._shelf, ring, num_threads=num_threads)
+        self._askers: dict[tuple[PolicyVersion, str], dict[PeerId, int]] = {}
+        self._last_refusal: tuple[PolicyVersion, Failure] | None = None
+        self._is_draining = False
+
+    @property
+    def holds(self) -> tuple[PolicyVersion, ...]:
+        """Versions that engines can have."""
+        return self._shelf.holds
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being taken and nobody is owed a reading."""
+        return not self._intake.is_busy and not len(self._rights)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch(), name="broadcaster-watch")
+            while True:
+                self._hear(await self._listener.receive(), tasks)
+
+    async def drain(self, *, timeout_s: float) -> bool:
+        """Refuse new versions and wait until idle; False if that took too long."""
+        self._is_draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not self.is_idle:
+                    await self._clock.sleep(0.05)
+        return self.is_idle
+
+    def close(self) -> None:
+        """Remove every segment; readers that have one mapped keep it until they let go."""
+        self._intake.close()
+
+    def statistics(self) -> BroadcasterStatistics:
+        """What the service is at this moment."""
+        newest = self._shelf.newest.version if self._shelf.newest else None
+        return BroadcasterStatistics(
+            newest=newest or 0,
+            standings=dict(self._subscribers.standings(newest)),
+            lags=self._subscribers.lags(newest),
+            num_segments=len(self._ring),
+            segment_bytes=self._ring.num_bytes,
+            num_readers=len(self._rights),
+        )
+
+    def _hear(self, delivery: Delivery, tasks: asyncio.TaskGroup) -> None:
+        peer, number = delivery.peer, delivery.message.id
+        match delivery.message.body:
+            case PublishVersion() as publish:
+                self._on_publish(publish, peer, number, tasks)
+            case PullVersion() as pull:
+                self._reply(peer, self._answer(pull), number)
+            case SegmentReleased() as released:
+                self._on_released(released)
+            case other:
+                log.warning("message_unexpected", kind=type(other).__name__)
+
+    def _on_publish(self, publish: PublishVersion, peer: PeerId, number: int, tasks: asyncio.TaskGroup) -> None:
+        key = (publish.version, publish.manifest.digest)
+        is_new = key not in self._askers
+        if is_new and len(self._askers) >= MAX_WAITING:
+            reason = f"{MAX_WAITING} versions are waiting to be taken"
+            self._reply(peer, VersionRefused(version=publish.version, reason=reason, may_retry=True), number)
+            return
+        # A request that is sent again waits for the same answer; only its last number is answered.
+        self._askers.setdefault(key, {})[peer] = number
+        if is_new:
+            tasks.create_task(self._take(publish), name=f"take-{publish.version}")
+
+    async def _take(self, publish: PublishVersion) -> None:
+        before = self.holds
+        answer = await self._taken(publish)
+        if self.holds != before:
+            self._on_change()
+        for peer, number in self._askers.pop((publish.version, publish.manifest.digest)).items():
+            self._reply(peer, answer, number)
+
+    async def _taken(self, publish: PublishVersion) -> VersionAccepted | VersionRefused:
+        if self._is_draining:
+            return VersionRefused(version=publish.version, reason="the broadcaster is leaving", may_retry=True)
+        started, is_new = self._clock.now(), publish.version not in self.holds
+        try:
+            held = await self._intake.take(publish, pinned=self._rights.segments())
+        except RefusedError as error:
+            return self._refuse(publish, error)
+        seconds = self._clock.now() - started
+        if is_new:
+            self._on_taken(publish, seconds=seconds)
+        return VersionAccepted(version=held.version, digest=held.manifest.digest, seconds=seconds)
+
+    def _refuse(self, publish: PublishVersion, error: RefusedError) -> VersionRefused:
+        self._metrics.failed(error.failure)
+        reason = error.reason
+        if error.failure is Failure.BUSY:
+            reason = f"{reason}; readers: {', '.join(self._readers()) or 'none that is known'}"
+        # The learner asks again and again while it may hope: the log hears of it once.
+        if (publish.version, error.failure) != self._last_refusal:
+            self._last_refusal = (publish.version, error.failure)
+            log.error("version_refused", version=publish.version, reason=reason, may_retry=error.may_retry)
+        return VersionRefused(version=publish.version, reason=reason, may_retry=error.may_retry)
+
+    def _on_taken(self, publish: PublishVersion, *, seconds: float) -> None:
+        self._metrics.version_taken(seconds=seconds)
+        log.info(
+            "version_taken",
+            version=publish.version,
+            step=publish.step,
+            digest=publish.manifest.digest,
+            num_bytes=publish.manifest.num_bytes,
+            seconds=round(seconds, 4),
+        )
+
+    def _answer(self, pull: PullVersion) -> VersionOffered | VersionUnavailable:
+        reader = Reader(pull.incarnation, (pull.name or pull.incarnation)[:MAX_NAME], _process(pull))
+        self._subscribers.asked(reader)
+        held = self._shelf.get(pull.version)
+        if held is None:
+            reason = "it is being taken" if self._is_coming(pull.version) else "it is not here"
+            return VersionUnavailable(version=pull.version, holds=self.holds, reason=reason)
+        self._rights.grant(self._right(reader, held))
+        return VersionOffered(
+            version=held.version, manifest=held.manifest, segment=held.segment, deadline_s=self._timeout_s
+        )
+
+    def _right(self, reader: Reader, held: Held) -> Right:
+        now = self._clock.now()
+        return Right(
+            reader=reader,
+            version=held.version,
+            digest=held.manifest.digest,
+            num_bytes=held.manifest.num_bytes,
+            segment=held.segment.name,
+            granted_at=now,
+            deadline=now + self._timeout_s,
+        )
+
+    def _on_released(self, released: SegmentReleased) -> None:
+        right = self._rights.release(released.incarnation, released.version)
+        if right is None:
+            # Said twice, or after its deadline: there is nothing left to end.
+            return
+        if released.digest != right.digest:
+            self._metrics.failed(Failure.GIVEN_UP)
+            log.warning("reading_given_up", replica=right.reader.replica, version=right.version, reason=released.reason)
+            return
+        seconds = self._clock.now() - right.granted_at
+        self._subscribers.read(right.reader, right.version)
+        self._metrics.version_read(num_bytes=right.num_bytes, seconds=seconds)
+        log.info("version_read", replica=right.reader.replica, version=right.version, seconds=round(seconds, 4))
+
+    async def _watch(self) -> None:
+        while True:
+            await self._clock.sleep(min(WATCH_EVERY_S, self._timeout_s / 4))
+            self._end_rights()
+            self._subscribers.forget_dead(is_alive)
+            self._intake.trim(pinned=self._rights.segments())
+
+    def _end_rights(self) -> None:
+        for right in self._rights.end_dead(is_alive):
+            self._metrics.failed(Failure.DIED)
+            log.warning("consumer_died", replica=right.reader.replica, version=right.version)
+        for right in self._rights.expire(self._clock.now()):
+            self._subscribers.quarantine(right.reader)
+            self._metrics.failed(Failure.TIMEOUT)
+            log.error(
+                "consumer_quarantined", replica=right.reader.replica, version=right.version, limit_s=self._timeout_s
+            )
+
+    def _readers(self) -> list[str]:
+        return self._rights.readers() + self._subscribers.quarantined_replicas()
+
+    def _is_coming(self, version: PolicyVersion) -> bool:
+        return any(coming == version for coming, _digest in self._askers)
+
+    def _reply(self, peer: PeerId, body: msgspec.Struct, number: int) -> None:
+        try:
+            self._listener.send_nowait(peer, body, reply_to=number)
+        except (PeerGoneError, PeerFullError) as error:
+            # Whoever still wants the answer asks again; a right that was granted ends by death or deadline.
+            log.warning("reply_not_sent", kind=type(body).__name__, reason=str(error))
+
+
+def _process(pull: PullVersion) -> Process | None:
+    return Process(pull.pid, pull.started) if pull.pid else None

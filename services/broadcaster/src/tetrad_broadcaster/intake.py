@@ -1,0 +1,119 @@
+"""Takes a version from the learner: attach, clone into a segment of our own, verify on the way.
+
+Owns the ring of segments. One version at a time; the blocking part runs in a thread. Must not know any socket.
+"""
+
+import asyncio
+import threading
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from tetrad_broadcaster.metrics import Failure
+from tetrad_broadcaster.shelf import Held, Shelf, VersionConflictError
+from tetrad_weights.attachments import Attachment, Maps
+from tetrad_weights.copying import copy_verified
+from tetrad_weights.errors import (
+    CopyStoppedError,
+    DigestMismatchError,
+    ManifestError,
+    SegmentAllocationError,
+    SegmentsBusyError,
+    TransportUnusableError,
+    WeightsError,
+)
+from tetrad_weights.manifest import check_offer
+from tetrad_weights.ring import SegmentRing
+from tetrad_weights.segments import Segment
+from tetrad_wire.messages.weights import PublishVersion
+
+FAILURES: Final[dict[type[Exception], tuple[Failure, bool]]] = {
+    VersionConflictError: (Failure.CONFLICT, False),
+    ManifestError: (Failure.CONFLICT, False),
+    DigestMismatchError: (Failure.MISMATCH, False),
+    TransportUnusableError: (Failure.UNREACHABLE, False),
+    SegmentsBusyError: (Failure.BUSY, True),
+    SegmentAllocationError: (Failure.NO_MEMORY, True),
+    CopyStoppedError: (Failure.GIVEN_UP, True),
+}
+"""Error → how it is counted, and whether the same request may succeed later."""
+
+
+class RefusedError(Exception):
+    """A version cannot be taken; the reason is for the learner."""
+
+    def __init__(self, failure: Failure, reason: str, *, may_retry: bool) -> None:
+        super().__init__(reason)
+        self.failure, self.reason, self.may_retry = failure, reason, may_retry
+
+
+class Intake:
+    """Fills the shelf."""
+
+    def __init__(self, shelf: Shelf, ring: SegmentRing, *, num_threads: int | None = None) -> None:
+        self._shelf = shelf
+        self._ring = ring
+        self._maps = Maps()
+        self._num_threads = num_threads
+        self._is_taking = asyncio.Lock()
+        self._is_closing = threading.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a version is being taken."""
+        return self._is_taking.locked()
+
+    async def take(self, publish: PublishVersion, *, pinned: Collection[str]) -> Held:
+        """Return the version once it is ours and verified; raise RefusedError saying why not.
+
+        `pinned` names segments that engines may be about to read. Taking what is already here costs nothing.
+        """
+        async with self._is_taking:
+            try:
+                return await self._take(publish, pinned)
+            except (WeightsError, VersionConflictError) as error:
+                failure, may_retry = FAILURES[type(error)]
+                raise RefusedError(failure, str(error), may_retry=may_retry) from error
+
+    def trim(self, *, pinned: Collection[str]) -> None:
+        """Give back memory that nobody reads any more, unless a version is just being taken."""
+        if not self.is_busy:
+            self._ring.trim(pinned={*pinned, *self._shelf.segments()})
+
+    def close(self) -> None:
+        """Stop what is being taken and remove every segment."""
+        self._is_closing.set()
+        self._thread.shutdown()
+        self._maps.close()
+        self._ring.close()
+
+    async def _take(self, publish: PublishVersion, pinned: Collection[str]) -> Held:
+        check_offer(publish.manifest, publish.segment)
+        held = self._shelf.find(publish.version, publish.manifest.digest)
+        if held is not None:
+            return held
+        self._shelf.make_way(pinned=pinned)
+        in_use = {*pinned, *self._shelf.segments()}
+        segment = await asyncio.get_running_loop().run_in_executor(self._thread, self._clone, publish, in_use)
+        held = Held(version=publish.version, step=publish.step, manifest=publish.manifest, segment=segment.handle)
+        self._shelf.put(held)
+        return held
+
+    def _clone(self, publish: PublishVersion, in_use: Collection[str]) -> Segment:
+        with self._maps.attach(publish.segment) as source:
+            segment = self._ring.take(publish.manifest.num_bytes, pinned=in_use)
+            try:
+                self._copy(source, segment, publish)
+            finally:
+                segment.end_writing()
+        return segment
+
+    def _copy(self, source: Attachment, segment: Segment, publish: PublishVersion) -> None:
+        copy_verified(
+            source.payload,
+            segment.payload,
+            publish.manifest,
+            num_threads=self._num_threads,
+            should_stop=self._is_closing.is_set,
+        )
