@@ -1,0 +1,1 @@
+"""The reward service: environments and graders in worker processes that may be killed."""

@@ -1,0 +1,163 @@
+"""From the name of a grader to something that makes environments.
+
+Four kinds of name: bundled (`gsm8k`), entry point of the group `tetrad.environments`, `package.module:Class` and
+`path/to/file.py:function`. Behind either of the last two may be an environment class or a reward function. This
+imports foreign code, so it runs in worker processes only.
+"""
+
+import copy
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+from tetrad_reward.environment import Config
+from tetrad_reward.function_environment import FunctionEnvironment, check_signature
+from tetrad_reward.grader_version import grader_version
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+ENTRY_POINT_GROUP: Final = "tetrad.environments"
+BUNDLED: Final[Mapping[str, str]] = {
+    "arithmetic": "tetrad_reward.environments.arithmetic:Arithmetic",
+    "gsm8k": "tetrad_reward.environments.gsm8k:Gsm8k",
+}
+
+Make = Callable[[Mapping[str, object]], object]
+"""Makes one episode's environment from the extras of its row; may raise anything."""
+
+
+class GraderError(Exception):
+    """The name leads to no grader; the message says why and what would."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grader:
+    """One implementation that grades, ready to make environments."""
+
+    version: str
+    """Changes with its name, its source and its settings."""
+    is_replayable: bool
+    make: Make
+
+
+def load_grader(reference: str, config: Mapping[str, object]) -> Grader:
+    """Find, import and check a grader; raises GraderError, or whatever importing foreign code raises."""
+    target = _load_target(reference)
+    if inspect.isclass(target):
+        return _class_grader(reference, target, config)
+    if callable(target):
+        return _function_grader(reference, target, config)
+    raise GraderError(f"{reference}: {type(target).__name__} is neither an environment class nor a function")
+
+
+def known_names() -> list[str]:
+    """Return the names that need no path: bundled ones and those of installed packages."""
+    # Here, because it costs a starting worker 30 ms that bundled graders do not need.
+    from importlib.metadata import entry_points
+
+    return sorted({*BUNDLED, *entry_points(group=ENTRY_POINT_GROUP).names})
+
+
+def _class_grader(reference: str, cls: type, config: Mapping[str, object]) -> Grader:
+    if not callable(getattr(cls, "step", None)):
+        raise GraderError(f"{reference}: class {cls.__name__} has no step(action); an environment needs one")
+
+    def make(extras: Mapping[str, object]) -> object:
+        # Copied, so that no episode can change the settings of the next.
+        return cls(env_config=Config(copy.deepcopy(dict(config))), extras=dict(extras))
+
+    return Grader(
+        version=grader_version(reference, cls, config),
+        is_replayable=bool(getattr(cls, "replayable", False)),
+        make=make,
+    )
+
+
+def _function_grader(reference: str, function: Callable[..., float], config: Mapping[str, object]) -> Grader:
+    if config:
+        raise GraderError(f"{reference}: a reward function has no settings; got {', '.join(config)}")
+    try:
+        check_signature(function)
+    except ValueError as error:
+        raise GraderError(f"{reference}: {error}") from None
+    return Grader(
+        version=grader_version(reference, function, config),
+        is_replayable=FunctionEnvironment.replayable,
+        make=lambda extras: FunctionEnvironment(function, extras),
+    )
+
+
+def _load_target(reference: str) -> object:
+    place, colon, attribute = reference.rpartition(":")
+    if not colon:
+        return _load_named(reference)
+    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    return _attribute(module, attribute, reference)
+
+
+def _load_named(name: str) -> object:
+    if name in BUNDLED:
+        return _load_target(BUNDLED[name])
+    point = _entry_point(name)
+    if point is not None:
+        return point.load()
+    near = get_close_matches(name, known_names(), n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise GraderError(
+        f"no environment {name!r}{hint} Known: {', '.join(known_names())}; "
+        "or name one as package.module:Class or path/to/file.py:function"
+    )
+
+
+def _entry_point(name: str) -> "EntryPoint | None":
+    from importlib.metadata import entry_points
+
+    found = entry_points(group=ENTRY_POINT_GROUP, name=name)
+    if len({point.value for point in found}) > 1:
+        values = ", ".join(sorted(point.value for point in found))
+        raise GraderError(f"several packages register the environment {name!r}: {values}; name one as module:Class")
+    return next(iter(found), None)
+
+
+def _load_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # A module missing inside the user's module is another problem than a mistyped name.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise GraderError(f"no module {name!r} on the path {[entry for entry in sys.path if entry][-3:]}") from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
+        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
+        raise GraderError(f"no file {path} (from {Path.cwd()}){hint}")
+    name = f"tetrad_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Registered before it runs, as import would: dataclasses and inspect look a class's module up by name.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _attribute(module: ModuleType, name: str, reference: str) -> object:
+    value: object = getattr(module, name, None)
+    if value is None:
+        names = [key for key, entry in vars(module).items() if callable(entry) and not key.startswith("_")]
+        near = get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(names)[:8]) or 'none'}"
+        raise GraderError(f"{reference}: no class or function {name!r} there; {hint}")
+    return value
