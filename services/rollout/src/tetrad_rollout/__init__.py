@@ -1,0 +1,1 @@
+"""Generates samples: an inference engine and the episode loop."""

@@ -1,0 +1,170 @@
+"""Composition root of a rollout replica: loads the engine, then registers."""
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from tetrad_config import RolloutSettings, RunConfig, threads_per_process
+from tetrad_rollout.engine.catalog import EngineSettings, create_engine
+from tetrad_rollout.engine.core import BatchSettings
+from tetrad_rollout.engine.protocol import Engine
+from tetrad_rollout.group import Workshop
+from tetrad_rollout.metrics import RolloutMetrics
+from tetrad_rollout.rendering import Renderer, load_tokenizer
+from tetrad_rollout.rewards import RewardPool
+from tetrad_rollout.service import RolloutService
+from tetrad_rollout.weight_keeper import WeightKeeper, layout_digest
+from tetrad_runtime.exits import ExitCode, PeerLost
+from tetrad_telemetry.exporter import Health, Pages, serve
+from tetrad_telemetry.logs import get_logger
+from tetrad_telemetry.metrics import Metrics
+from tetrad_transport import Connection, ZmqTransport
+from tetrad_transport.membership import CoordinatorLostError, Member, new_incarnation
+from tetrad_wire.ids import Incarnation
+from tetrad_wire.messages.membership import Hello, Role, RolloutOffer
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A replica, put together."""
+
+    engine: Engine
+    keeper: WeightKeeper
+    service: RolloutService
+    connection: Connection
+
+
+class _Exporter:
+    """The pages of a replica, from before its engine is loaded."""
+
+    def __init__(self) -> None:
+        self._registry = Metrics("rollout", version=version("tetrad-rollout"))
+        self.metrics = RolloutMetrics(self._registry)
+        self.parts: _Parts | None = None
+
+    def pages(self) -> Pages:
+        return Pages(metrics=self._render, health=lambda: Health(ok=True, detail="alive"), readiness=self._readiness)
+
+    def _render(self) -> bytes:
+        if self.parts is None:
+            return self._registry.render()
+        certificate = self.parts.keeper.certificate
+        return self.metrics.render(
+            self.parts.engine.statistics(),
+            self.parts.keeper.statistics,
+            coordinator=self.parts.connection.statistics(),
+            version=certificate.version if certificate else 0,
+            unacknowledged=len(self.parts.service.outbox),
+        )
+
+    def _readiness(self) -> Health:
+        is_certified = self.parts is not None and self.parts.keeper.certificate is not None
+        return Health(ok=is_certified, detail="certified" if is_certified else "waiting for weights")
+
+
+async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asyncio.Event) -> ExitCode:
+    """Run one replica until it is asked to leave."""
+    exporter = _Exporter()
+    async with serve(exporter.pages(), host=settings.metrics_host, port=settings.metrics_port) as port:
+        engine = await asyncio.to_thread(create_engine, config.generator.backend.value, _engine_settings(config))
+        renderer = await asyncio.to_thread(_renderer, config)
+        transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
+        hello = _hello(settings, config, new_incarnation(), port)
+        exporter.parts = parts = _parts(
+            config, engine, renderer, transport, hello, settings.coordinator, exporter.metrics
+        )
+        try:
+            await parts.service.run(drain)
+        except* CoordinatorLostError as group:
+            raise PeerLost(str(group.exceptions[0])) from group
+        finally:
+            await engine.close()
+            transport.close()
+    return ExitCode.OK
+
+
+def _parts(
+    config: RunConfig,
+    engine: Engine,
+    renderer: Renderer,
+    transport: ZmqTransport,
+    hello: Hello,
+    coordinator: str,
+    metrics: RolloutMetrics,
+) -> _Parts:
+    assert hello.rollout is not None
+    keeper = WeightKeeper(
+        engine,
+        transport,
+        name=hello.name,
+        incarnation=hello.incarnation,
+        timeout_s=config.generator.weight_sync_timeout,
+        on_certified=lambda: member.beat_now(),  # noqa: PLW0108 - the member is made below
+    )
+    service = RolloutService(incarnation=hello.incarnation, credit=hello.rollout.credit, keeper=keeper, metrics=metrics)
+    connection = transport.connect(coordinator, name=hello.name)
+    member = Member(
+        connection,
+        hello=hello,
+        pulse=service.pulse,
+        on_desired=service.on_desired,
+        on_message=service.on_message,
+    )
+    shop = Workshop(
+        engine=engine,
+        renderer=renderer,
+        rewards=RewardPool(transport, name=hello.name),
+        incarnation=hello.incarnation,
+        grade_timeout_s=config.reward.grade_timeout,
+        max_input_length=config.generator.max_input_length,
+        is_non_stop_zeroed=config.generator.zero_reward_on_non_stop,
+        deliver=service.deliver,
+    )
+    service.attach(member, shop)
+    return _Parts(engine, keeper, service, connection)
+
+
+def _renderer(config: RunConfig) -> Renderer:
+    return Renderer(
+        load_tokenizer(config.generator.model_name),
+        max_prompt_length=config.trainer.max_prompt_length,
+        template_kwargs=config.generator.chat_template_kwargs,
+    )
+
+
+def _engine_settings(config: RunConfig) -> EngineSettings:
+    generator = config.generator
+    return EngineSettings(
+        model_path=Path(generator.model_name),
+        dtype=generator.model_dtype.value,
+        num_threads=threads_per_process(config, os.cpu_count() or 1),
+        batch=BatchSettings(
+            max_num_seqs=generator.max_num_seqs,
+            batch_window_s=generator.batch_window,
+            is_deterministic=generator.deterministic,
+        ),
+        digest=layout_digest,
+    )
+
+
+def _hello(settings: RolloutSettings, config: RunConfig, incarnation: Incarnation, port: int) -> Hello:
+    generator = config.generator
+    return Hello(
+        role=Role.ROLLOUT,
+        name=settings.name,
+        incarnation=incarnation,
+        metrics_url=f"http://{settings.metrics_host}:{port}/metrics",
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        rollout=RolloutOffer(
+            engine=generator.backend.value,
+            credit=max(1, generator.max_num_seqs // generator.n_samples_per_prompt),
+            honours_seeds=True,
+            is_deterministic=generator.deterministic,
+        ),
+    )

@@ -1,0 +1,69 @@
+"""The metrics of a rollout replica."""
+
+from tetrad_rollout.engine.protocol import EngineStatistics
+from tetrad_rollout.weight_keeper import UpdateStatistics
+from tetrad_runtime.channels import ChannelMetrics
+from tetrad_telemetry.metrics import Metrics, closed
+from tetrad_transport import ChannelStatistics
+from tetrad_wire.messages.leases import FinishReason, SampleFinished
+
+TOKEN_BUCKETS = (1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+
+
+class RolloutMetrics:
+    """Counted where it happens; what the engine knows is read when scraped."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._channels = ChannelMetrics(metrics)
+        self.groups = metrics.counters(
+            "groups_total", "Leases ended.", labels={"outcome": closed(("ok", "aborted", "error", "stale"))}
+        )
+        self.samples = metrics.counters(
+            "samples_total", "Samples finished.", labels={"finish_reason": closed(FinishReason)}
+        )
+        self.generated = metrics.counter("generated_tokens_total", "Tokens of finished samples that were sampled.")
+        self.prompts = metrics.counter("prompt_tokens_total", "Prompt tokens of finished samples.")
+        self.queued = metrics.gauge("queued_groups", "Leases held.")
+        self.inflight = metrics.gauge("inflight_samples", "Samples in the engine.")
+        self.group_seconds = metrics.histogram("generate_duration_seconds", "From lease to the last grade of a group.")
+        self.response_tokens = metrics.histogram(
+            "response_tokens", "Sampled tokens of a sample.", buckets=TOKEN_BUCKETS
+        )
+        self.version = metrics.gauge("weight_version", "Policy version that the engine is certified for.")
+        self.updates = metrics.gauge("weight_updates", "Weight updates done since the start.")
+        self.update_failures = metrics.gauge("weight_update_failures", "Weight updates that failed since the start.")
+        self.update_seconds = metrics.gauges(
+            "weight_update_last_seconds",
+            "Seconds of the last weight update.",
+            labels={"phase": closed(("stage", "switch"))},
+        )
+        self.unacknowledged = metrics.gauge("unacknowledged_samples", "Samples that the coordinator does not have yet.")
+
+    def count(self, sample: SampleFinished) -> None:
+        """Count a finished sample."""
+        sampled = int(sample.loss_mask.sum())
+        self.samples.with_labels(finish_reason=sample.finish_reason.value).inc()
+        self.generated.inc(sampled)
+        self.prompts.inc(sample.prompt_length)
+        self.response_tokens.observe(sampled)
+
+    def render(
+        self,
+        engine: EngineStatistics,
+        updates: UpdateStatistics,
+        *,
+        coordinator: ChannelStatistics,
+        version: int,
+        unacknowledged: int,
+    ) -> bytes:
+        """Read what others know, then write everything."""
+        self.inflight.set(engine.running_samples + engine.waiting_samples)
+        self.version.set(version)
+        self.updates.set(updates.num_updates)
+        self.update_failures.set(updates.num_failures)
+        self.update_seconds.with_labels(phase="stage").set(updates.stage_s)
+        self.update_seconds.with_labels(phase="switch").set(updates.switch_s)
+        self.unacknowledged.set(unacknowledged)
+        self._channels.update("coordinator", coordinator)
+        return self._metrics.render()

@@ -1,0 +1,160 @@
+"""Keeps the engine on the wanted policy version and holds its certificate.
+
+Stages while the engine serves, switches at a token boundary, certifies. Whatever fails is tried again while it is
+still wanted; an engine that cannot follow within the timeout says so, and the others go on without it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tetrad_rollout.engine.errors import EngineError
+from tetrad_rollout.engine.protocol import Engine, WeightLayout
+from tetrad_rollout.engine.update import switch_weights
+from tetrad_rollout.weights.errors import FetchError
+from tetrad_rollout.weights.receiver import WeightReceiver
+from tetrad_telemetry.logs import get_logger
+from tetrad_transport import Connection, Transport
+from tetrad_weights.digest import DigestAlgorithm
+from tetrad_weights.errors import WeightsError
+from tetrad_weights.layout import Layout
+from tetrad_weights.manifest import build
+from tetrad_wire import WireError
+from tetrad_wire.ids import Incarnation, RunId
+from tetrad_wire.messages.membership import CachePolicy, Certificate, Desired, WantedWeights
+from tetrad_wire.messages.weights import Manifest, TensorSpec
+
+log = get_logger(__name__)
+
+RETRY_S: Final = 0.5
+
+
+@dataclass(slots=True)
+class UpdateStatistics:
+    """What the keeper has done."""
+
+    num_updates: int = 0
+    num_failures: int = 0
+    stage_s: float = 0.0
+    """Of the last update: pulling, copying, digesting."""
+    switch_s: float = 0.0
+    """Of the last update: pause to resume."""
+
+
+class WeightKeeper:
+    """Follows the desired weights of one engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        transport: Transport,
+        *,
+        name: str,
+        incarnation: Incarnation,
+        timeout_s: float,
+        on_certified: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._transport = transport
+        self._name = name
+        self._incarnation = incarnation
+        self._timeout_s = timeout_s
+        self._on_certified = on_certified
+        self._wanted: WantedWeights | None = None
+        self._run = RunId("")
+        self._broadcaster = ""
+        self._connection: Connection | None = None
+        self._receiver: WeightReceiver | None = None
+        self._changed = asyncio.Event()
+        self.certificate: Certificate | None = None
+        self.statistics = UpdateStatistics()
+
+    def follow(self, desired: Desired) -> None:
+        """Note what is wanted now and where it can be had."""
+        self._run = desired.run
+        if desired.broadcaster and desired.broadcaster != self._broadcaster:
+            self._connect(desired.broadcaster)
+        if desired.weights != self._wanted:
+            self._wanted = desired.weights
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Update whenever something newer is wanted, until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            while not self.is_current:
+                if not await self._try_update():
+                    await asyncio.sleep(RETRY_S)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the engine runs the wanted weights, under whatever number."""
+        wanted = self._wanted
+        return wanted is None or (self.certificate is not None and self.certificate.digest == wanted.digest)
+
+    async def _try_update(self) -> bool:
+        wanted, receiver = self._wanted, self._receiver
+        if wanted is None or receiver is None:
+            return False
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._update(wanted, receiver)
+        except (FetchError, WeightsError, EngineError, WireError, TimeoutError) as error:
+            self.statistics.num_failures += 1
+            log.warning("weight_update_failed", version=wanted.version, error=f"{type(error).__name__}: {error}")
+            return False
+        return True
+
+    async def _update(self, wanted: WantedWeights, receiver: WeightReceiver) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        def stage(manifest: Manifest) -> npt.NDArray[np.uint8]:
+            return self._engine.begin_stage(manifest, version=wanted.version)
+
+        manifest = await receiver.fetch(wanted.version, stage)
+        # The receiver has digested every tensor while it copied.
+        await self._engine.verify_stage(digest=manifest.digest, found=manifest.digest)
+        staged = loop.time()
+        # From here until the certificate the engine's word about its weights is open.
+        self.certificate = None
+        report, _probe = await switch_weights(self._engine, version=wanted.version, digest=manifest.digest)
+        self.statistics.stage_s, self.statistics.switch_s = staged - began, loop.time() - staged
+        self.statistics.num_updates += 1
+        self.certificate = Certificate(
+            run=self._run,
+            incarnation=self._incarnation,
+            version=wanted.version,
+            digest=report.digest,
+            cache_policy=CachePolicy(report.cache_policy.value),
+            is_probe_ok=True,
+        )
+        self._on_certified()
+
+    def _connect(self, endpoint: str) -> None:
+        self._broadcaster = endpoint
+        former, self._connection = self._connection, self._transport.connect(endpoint, name=self._name)
+        if former is not None:
+            former.close()
+        connection = self._connection
+        if self._receiver is None:
+            self._receiver = WeightReceiver(
+                connection, incarnation=self._incarnation, replica=self._name, timeout_s=self._timeout_s
+            )
+        else:
+            self._receiver.use(connection)
+
+
+def layout_digest(buffer: npt.NDArray[np.uint8], layout: WeightLayout) -> str:
+    """Digest of a flat buffer as a manifest states it, so that an engine's word and the learner's compare."""
+    tensors = tuple(
+        TensorSpec(name=t.name, dtype=t.dtype, shape=tuple(t.shape), offset=t.offset, num_bytes=t.num_bytes)
+        for t in layout.tensors
+    )
+    flat = Layout(tensors=tensors, num_bytes=layout.num_bytes)
+    return build(flat, buffer, algorithm=DigestAlgorithm.XXH3_128).digest

@@ -1,0 +1,1 @@
+"""How a rollout replica comes to its weights."""

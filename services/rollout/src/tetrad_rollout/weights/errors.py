@@ -1,0 +1,39 @@
+"""Errors of fetching a version.
+
+FetchError
+├── VersionNotOfferedError    the broadcaster did not offer it in time: ask again
+├── VersionSupersededError    only newer versions are left: follow the newest desired state
+└── FetchDeadlineError        the copy took longer than the offer stood: the replica is quarantined
+
+What is wrong with the bytes themselves is a `tetrad_weights` error: DigestMismatchError, TransportUnusableError.
+"""
+
+from collections.abc import Sequence
+
+
+class FetchError(Exception):
+    """A version could not be fetched."""
+
+
+class VersionNotOfferedError(FetchError):
+    """The broadcaster did not offer the version in time."""
+
+    def __init__(self, *, version: int, limit_s: float, reason: str) -> None:
+        super().__init__(f"version {version} was not offered within {limit_s:g} s: {reason}")
+        self.version, self.limit_s, self.reason = version, limit_s, reason
+
+
+class VersionSupersededError(FetchError):
+    """The broadcaster has moved on and will never offer the version again."""
+
+    def __init__(self, *, version: int, holds: Sequence[int]) -> None:
+        super().__init__(f"version {version} is gone; the broadcaster holds {', '.join(map(str, holds))}")
+        self.version, self.holds = version, tuple(holds)
+
+
+class FetchDeadlineError(FetchError):
+    """The offer's deadline came before the copy was complete."""
+
+    def __init__(self, *, version: int, limit_s: float) -> None:
+        super().__init__(f"version {version} was not copied within the {limit_s:g} s of its offer")
+        self.version, self.limit_s = version, limit_s

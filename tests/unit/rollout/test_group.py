@@ -1,0 +1,166 @@
+"""Ends of samples: what does not fit is cut off, what did not stop by itself may lose its reward."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from unit.rollout.engine_builders import END_ID, SYMBOLS, a_tokenizer
+
+from tetrad_rollout.engine.protocol import FinishReason, GeneratedSample
+from tetrad_rollout.engine.protocol import VersionSpan as EngineSpan
+from tetrad_rollout.group import GroupJob, Workshop
+from tetrad_rollout.rendering import Renderer
+from tetrad_rollout.rewards import RewardPool
+from tetrad_testing.builders.leases import a_lease
+from tetrad_transport import MemoryTransport
+from tetrad_wire.ids import Incarnation
+from tetrad_wire.messages.episodes import (
+    CloseEpisodes,
+    EpisodesOpened,
+    EpisodeStepped,
+    GradeOutcome,
+    OpenEpisodes,
+    StepEpisode,
+)
+from tetrad_wire.messages.leases import ChatMessage
+from tetrad_wire.messages.leases import FinishReason as WireFinishReason
+from tetrad_wire.messages.membership import EnvironmentOffer, RewardOffer, RewardRoute
+
+ENDPOINT = "memory://reward"
+GRADER = "arithmetic-1"
+GOING_ON = "again"
+
+
+class Speaker:
+    """An engine that always says the same."""
+
+    def __init__(self, text: str, finish_reason: FinishReason) -> None:
+        ids = [SYMBOLS.index(letter) for letter in text]
+        self.ids = np.array([*ids, END_ID] if finish_reason is FinishReason.STOP else ids, np.int32)
+        self.finish_reason = finish_reason
+        self.contexts: list[int] = []
+
+    async def generate(self, request, on_progress=None):
+        self.contexts.append(len(request.prompt_ids))
+        span = EngineSpan(version=1, length=len(self.ids))
+        logprobs = np.full(len(self.ids), -0.5, np.float32)
+        one = GeneratedSample(token_ids=self.ids, logprobs=logprobs, finish_reason=self.finish_reason, spans=(span,))
+        return tuple(one for _ in request.seeds)
+
+
+class Judge:
+    """A reward replica that gives every turn 1 and never calls an episode done."""
+
+    def __init__(self, listener) -> None:
+        self.listener = listener
+        self.closed: list[str] = []
+        self.has_closed_two = asyncio.Event()
+
+    async def run(self) -> None:
+        while True:
+            delivery = await self.listener.receive()
+            body = delivery.message.body
+            if isinstance(body, CloseEpisodes):
+                self.closed += body.episodes
+                if len(self.closed) == 2:
+                    self.has_closed_two.set()
+            else:
+                self.listener.send_nowait(delivery.peer, self.answer(body), reply_to=delivery.message.id)
+
+    def answer(self, body):
+        match body:
+            case OpenEpisodes():
+                return EpisodesOpened(prompts=(body.messages,), grader_version=GRADER)
+            case StepEpisode():
+                return EpisodeStepped(
+                    episode=body.episode,
+                    turn=body.turn,
+                    outcome=GradeOutcome.OK,
+                    reward=1.0,
+                    is_done=False,
+                    observations=(ChatMessage("user", GOING_ON),),
+                )
+
+
+@asynccontextmanager
+async def a_workshop(engine, **changes):
+    """A workshop with one reward replica; yields it, the replica, and what was delivered."""
+    transport = MemoryTransport()
+    judge = Judge(transport.listen(ENDPOINT))
+    serving = asyncio.create_task(judge.run())
+    rewards = RewardPool(transport, name="rollout-0")
+    offer = RewardOffer(environments=(EnvironmentOffer(name="arithmetic", grader_version=GRADER),), credit=64)
+    rewards.follow([RewardRoute(name="reward-0", incarnation=Incarnation("r"), endpoint=ENDPOINT, offer=offer)])
+    delivered = []
+    parts = {
+        "engine": engine,
+        "renderer": Renderer(a_tokenizer(), max_prompt_length=100),
+        "rewards": rewards,
+        "incarnation": Incarnation("e"),
+        "grade_timeout_s": 5.0,
+        "max_input_length": 1000,
+        "is_non_stop_zeroed": False,
+        "deliver": delivered.append,
+    }
+    try:
+        yield Workshop(**parts | changes), judge, delivered
+    finally:
+        serving.cancel()
+        rewards.close()
+
+
+def a_two_turn_lease():
+    prompt = a_lease().prompt
+    messages = (ChatMessage("user", "hello"),)
+    return a_lease(prompt=type(prompt)(messages=messages, env_class="arithmetic", ground_truth="x"), max_turns=2)
+
+
+async def test_a_next_turn_that_fits_is_generated():
+    engine = Speaker("no", FinishReason.STOP)
+    async with a_workshop(engine) as (shop, judge, delivered):
+        failure = await GroupJob(a_two_turn_lease(), shop).run()
+
+    assert failure is None
+    assert [(sample.num_turns, sample.finish_reason) for sample in delivered] == [(2, WireFinishReason.STOP)] * 2
+    assert judge.closed == []
+
+
+async def test_a_sample_without_room_for_another_turn_ends_as_cut_off_and_gives_its_episode_up():
+    engine = Speaker("no", FinishReason.STOP)
+    async with a_workshop(engine) as (shop, _, whole):
+        await GroupJob(a_two_turn_lease(), shop).run()
+    longest = max(engine.contexts)
+
+    async with a_workshop(engine, max_input_length=longest) as (shop, _, fitting):
+        await GroupJob(a_two_turn_lease(), shop).run()
+    async with a_workshop(engine, max_input_length=longest - 1) as (shop, judge, cut):
+        failure = await GroupJob(a_two_turn_lease(), shop).run()
+        async with asyncio.timeout(5):
+            await judge.has_closed_two.wait()
+
+    assert failure is None
+    assert [sample.num_turns for sample in (*whole, *fitting, *cut)] == [2, 2, 2, 2, 1, 1]
+    assert {sample.finish_reason for sample in cut} == {WireFinishReason.LENGTH}
+    # Nothing follows the last sampled token: what the environment would have said is not in it.
+    assert all(sample.loss_mask[-1] == 1 for sample in cut)
+    assert [sample.reward for sample in cut] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "is_zeroed", "reward"),
+    [
+        (FinishReason.STOP, True, 1.0),
+        (FinishReason.LENGTH, True, 0.0),
+        (FinishReason.LENGTH, False, 1.0),
+    ],
+)
+async def test_a_sample_that_did_not_stop_by_itself_loses_its_reward_where_that_is_asked_for(
+    finish_reason, is_zeroed, reward
+):
+    engine = Speaker("no", finish_reason)
+    async with a_workshop(engine, is_non_stop_zeroed=is_zeroed) as (shop, _, delivered):
+        await GroupJob(a_lease(), shop).run()
+
+    assert [sample.reward for sample in delivered] == [reward, reward]
+    assert [len(sample.reward_positions) for sample in delivered] == [1, 1]
