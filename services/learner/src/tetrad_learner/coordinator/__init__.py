@@ -1,0 +1,1 @@
+"""The learner's mind: registry, ledger, admission, evaluation, schedule. No torch here."""

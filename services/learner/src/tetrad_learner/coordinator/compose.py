@@ -1,0 +1,264 @@
+"""Composition root of the coordinator: reads the run's configuration and builds every part."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from tetrad_config import CoordinatorSettings, RunConfig
+from tetrad_config.process import PREFIX
+from tetrad_config.trainer import Logger
+from tetrad_config.variables import variable_of
+from tetrad_learner.coordinator.checkpoints import Checkpoints
+from tetrad_learner.coordinator.core import Core, CoreConfig
+from tetrad_learner.coordinator.core.keys import GroupKey
+from tetrad_learner.coordinator.loggers import Console, JsonLines, MetricLogger, TensorBoard
+from tetrad_learner.coordinator.mailroom import Mailroom
+from tetrad_learner.coordinator.payloads import Payloads
+from tetrad_learner.coordinator.performer import Performer
+from tetrad_learner.coordinator.registry import Registry
+from tetrad_learner.coordinator.reporting import Reporting, seconds_since_start
+from tetrad_learner.coordinator.run_folder import RunFolder, check_same_run, open_ledger
+from tetrad_learner.coordinator.service import Coordinator, restored_core
+from tetrad_learner.coordinator.store import Store
+from tetrad_learner.coordinator.summary import draw_curve, read_records, write_summary
+from tetrad_learner.coordinator.tasks import Tasks, hard_timeout_s
+from tetrad_runtime.channels import ChannelMetrics
+from tetrad_runtime.exits import ConfigFault, DataFault, ExitCode
+from tetrad_telemetry.exporter import Health, Pages, serve
+from tetrad_telemetry.looplag import watch_event_loop
+from tetrad_telemetry.metrics import Metrics
+from tetrad_trajectories.cursor import steps_per_epoch
+from tetrad_trajectories.dataset import Dataset
+from tetrad_trajectories.errors import DatasetError
+from tetrad_transport import Listener, ZmqTransport
+from tetrad_wire.ids import RunId
+from tetrad_wire.messages.membership import RunState
+
+METRICS: Final = "metrics.jsonl"
+
+
+async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, drain: asyncio.Event) -> ExitCode:
+    """Run the coordinator of one run to its end."""
+    folder = RunFolder(settings.run_dir)
+    folder.lock()
+    checkpoints = Checkpoints(Path(config.trainer.ckpt_path), max_kept=config.trainer.max_ckpts_to_keep)
+    store = open_ledger(folder, config, checkpoints)
+    training, evaluation = _datasets(config)
+    _check_run(store, config, training)
+    transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
+    metrics = Metrics("learner", version=version("tetrad-learner"))
+    with _closing(transport, store):
+        listener = transport.listen(settings.bind)
+        listener.stamp.run = store.meta("run") or ""
+        listener.stamp.epoch = store.begin_epoch()
+        tasks = Tasks(config, training, evaluation)
+        registry = Registry(RunId(listener.stamp.run))
+        performer = Performer(
+            config=config,
+            folder=folder,
+            store=store,
+            registry=registry,
+            tasks=tasks,
+            mailroom=Mailroom(listener, registry, tasks, secret=store.meta("secret") or ""),
+            listener=listener,
+            checkpoints=checkpoints,
+            reporting=_reporting(metrics, config, folder),
+            payloads=Payloads(),
+            handle=lambda _event: None,
+            spawn=lambda _work: None,
+            num_steps=_num_steps(config, training),
+            rank_environment=rank_environment(settings, os.environ),
+            on_end=lambda _change: None,
+        )
+        core = _core(performer, epoch=listener.stamp.epoch)
+        pages = _pages(core, metrics, listener)
+        async with serve(pages, host=settings.metrics_host, port=settings.metrics_port):
+            lag = asyncio.create_task(watch_event_loop(metrics))
+            code = await Coordinator(performer, core).run(drain)
+            lag.cancel()
+        performer.reporting.close()
+        if core.state is RunState.ENDED:
+            await asyncio.to_thread(_summarise, performer, config)
+        listener.close()
+        return code
+
+
+def _core(performer: Performer, *, epoch: int) -> Core:
+    """The core of this run, as the ledger left it."""
+
+    def grader_of(key: GroupKey) -> str | None:
+        return performer.registry.grader_version(performer.tasks.prompt(key).env_class)
+
+    core = Core(
+        core_config(performer.config, num_steps=performer.num_steps),
+        epoch=epoch,
+        grader_of=grader_of,
+        evaluation_sizes=[task.num_samples for task in performer.tasks.evaluation],
+    )
+    return restored_core(core, performer, now=asyncio.get_running_loop().time())
+
+
+def _reporting(metrics: Metrics, config: RunConfig, folder: RunFolder) -> Reporting:
+    return Reporting(
+        metrics,
+        _loggers(config, folder),
+        samples_per_step=config.trainer.train_batch_size * config.generator.n_samples_per_prompt,
+        logged_step=_last_logged_step(folder),
+        logged_rounds=_logged_rounds(folder),
+    )
+
+
+def _pages(core: Core, metrics: Metrics, listener: Listener) -> Pages:
+    """What the exporter shows: metrics, and how the run does."""
+    channels = ChannelMetrics(metrics)
+
+    def render() -> bytes:
+        channels.update("coordinator", listener.statistics())
+        return metrics.render()
+
+    def readiness() -> Health:
+        is_ready = core.state in (RunState.RUNNING, RunState.DRAINING, RunState.ENDED)
+        return Health(ok=is_ready, detail=core.state.value)
+
+    return Pages(metrics=render, health=lambda: Health(ok=True, detail=core.state.value), readiness=readiness)
+
+
+def rank_environment(settings: CoordinatorSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """What trainer ranks start from: our surroundings, and our settings however they were given."""
+    surroundings = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
+    told = {
+        "run_dir": settings.run_dir.absolute(),
+        "run_config": settings.run_config_path.absolute(),
+        "coordinator": settings.bind,
+        "log_format": settings.log_format,
+        "log_level": settings.log_level,
+        "allow_clear_tcp": settings.allow_clear_tcp,
+    }
+    # Ranks of one host meet on loopback; gloo would otherwise ask the resolver for the host's own name.
+    meeting_place = {"GLOO_SOCKET_IFNAME": environ.get("GLOO_SOCKET_IFNAME", "lo")}
+    return surroundings | meeting_place | {variable_of(name): str(value) for name, value in told.items()}
+
+
+def core_config(config: RunConfig, *, num_steps: int) -> CoreConfig:
+    """The numbers of the core, from the run's configuration."""
+    trainer, generator = config.trainer, config.generator
+    return CoreConfig(
+        batch_size=trainer.train_batch_size,
+        group_size=generator.n_samples_per_prompt,
+        num_steps=num_steps,
+        max_staleness=trainer.fully_async.max_staleness_steps,
+        checkpoint_interval=trainer.ckpt_interval,
+        evaluation_interval=trainer.eval_interval,
+        is_evaluated_first=trainer.eval_before_train,
+        is_evaluated_last=trainer.eval_interval > 0,
+        evaluation_timeout_s=max(600.0, trainer.stall_timeout),
+        progress_timeout_s=generator.lease_progress_timeout,
+        hard_timeout_s=hard_timeout_s(config),
+        stall_timeout_s=trainer.stall_timeout,
+        max_drops_per_step=max(64, 2 * trainer.train_batch_size),
+        is_deterministic=generator.deterministic,
+    )
+
+
+def _num_steps(config: RunConfig, training: Dataset | None) -> int:
+    if training is None or config.trainer.epochs == 0:
+        return 0
+    per_epoch = steps_per_epoch(num_rows=len(training), batch_size=config.trainer.train_batch_size)
+    steps = per_epoch * config.trainer.epochs
+    return min(steps, config.trainer.max_steps) if config.trainer.max_steps else steps
+
+
+def _datasets(config: RunConfig) -> tuple[Dataset | None, list[tuple[str, Dataset]]]:
+    names = [Path(file).stem for file in config.data.val_data]
+    if len(names) != len(set(names)):
+        raise ConfigFault(f"data.val_data: scores go by the names of files, and {names} are not different; rename one")
+    try:
+        training = Dataset.read(config.data.train_data) if config.data.train_data else None
+        evaluation = [(name, Dataset.read([file])) for name, file in zip(names, config.data.val_data, strict=True)]
+    except (DatasetError, OSError) as error:
+        raise DataFault(str(error)) from error
+    return training, evaluation
+
+
+def _check_run(store: Store, config: RunConfig, training: Dataset | None) -> None:
+    trainer, generator = config.trainer, config.generator
+    identity = {
+        "trainer.seed": trainer.seed,
+        "trainer.train_batch_size": trainer.train_batch_size,
+        "generator.n_samples_per_prompt": generator.n_samples_per_prompt,
+    }
+    for key, value in identity.items():
+        check_same_run(store, key=key, value=str(value), what=key)
+    if training is not None:
+        check_same_run(store, key="dataset", value=training.hash, what="the hash of the training data")
+    poisoned = store.image().poisoned
+    if poisoned:
+        raise ConfigFault(f"step {min(poisoned)} gave a non-finite loss; it is not executed again")
+
+
+def _loggers(config: RunConfig, folder: RunFolder) -> list[MetricLogger]:
+    loggers: list[MetricLogger] = [JsonLines(folder.path / METRICS)]
+    if Logger.CONSOLE in config.trainer.logger:
+        loggers.append(Console())
+    if Logger.TENSORBOARD in config.trainer.logger:
+        loggers.append(TensorBoard(folder.path / "tensorboard"))
+    return loggers
+
+
+def _last_logged_step(folder: RunFolder) -> int:
+    records = read_records(folder.path / METRICS)
+    return max((step for step, metrics in records if "train/mean_reward" in metrics), default=0)
+
+
+def _logged_rounds(folder: RunFolder) -> Iterator[int]:
+    for step, metrics in read_records(folder.path / METRICS):
+        if any(name.startswith("eval") for name in metrics):
+            yield step
+
+
+def _summarise(performer: Performer, config: RunConfig) -> None:
+    """Write summary.json and curve.png of a run that has ended."""
+    folder = performer.folder.path
+    records = list(read_records(folder / METRICS))
+    evaluations = [(step, metrics) for step, metrics in records if any(name.startswith("eval") for name in metrics)]
+    fates = performer.store.fates()
+    steps = max((step for step, metrics in records if "train/mean_reward" in metrics), default=0)
+    draw_curve(records, folder / "curve.png", title=f"{config.trainer.run_name}: reward over {steps} steps")
+    seconds = seconds_since_start()
+    num_trained = fates.get("sealed", 0)
+    summary: dict[str, object] = {
+        **_scores(evaluations, "accuracy", "eval_sampled/all/mean_reward"),
+        **_scores(evaluations, "greedy", "eval/all/mean_reward"),
+        "seconds": round(seconds, 2),
+        "steps": steps,
+        "samples_per_second": round(performer.reporting.num_samples / seconds, 2),
+        "weight_versions": performer.store.num_versions(),
+        "samples_drawn": sum(fates.values()),
+        "samples_trained": num_trained,
+        "samples_dropped": fates.get("dropped", 0),
+        "samples_dropped_by_reason": performer.store.drops(),
+        "samples_evaluated": performer.reporting.num_evaluated,
+        "seed": config.trainer.seed,
+    }
+    write_summary(folder / "summary.json", json.loads(json.dumps(summary)))
+
+
+def _scores(evaluations: list[tuple[int, Mapping[str, float]]], prefix: str, name: str) -> dict[str, object]:
+    scores = [metrics[name] for _step, metrics in evaluations if name in metrics]
+    if not scores:
+        return {}
+    return {f"{prefix}_before": round(scores[0], 4), f"{prefix}_after": round(scores[-1], 4)}
+
+
+@contextmanager
+def _closing(transport: ZmqTransport, store: Store) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        transport.close()
+        store.close()

@@ -1,0 +1,690 @@
+"""The core: one place where an event becomes facts and effects.
+
+Every event first changes what it is about, then `_advance` does whatever has become possible.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tetrad_learner.coordinator.core import events as ev
+from tetrad_learner.coordinator.core.config import CoreConfig
+from tetrad_learner.coordinator.core.effects import (
+    Acknowledge,
+    ChangeRun,
+    Execute,
+    Grant,
+    Journal,
+    OpenEvaluation,
+    ReportEvaluation,
+    Revoke,
+    SaveCheckpoint,
+    StartRanks,
+)
+from tetrad_learner.coordinator.core.engines import Engine, EngineBook
+from tetrad_learner.coordinator.core.facts import EvaluationClosed, RunChanged, StepMarkedPoisoned
+from tetrad_learner.coordinator.core.groups import Group, GroupBook, Slot
+from tetrad_learner.coordinator.core.keys import GroupKey
+from tetrad_learner.coordinator.core.leases import Lease, LeaseBook
+from tetrad_learner.coordinator.core.outcome import Outcome
+from tetrad_learner.coordinator.core.steps import StepBook
+from tetrad_learner.coordinator.core.tables import RUN, DropReason, LeaseState, SlotState, follow
+from tetrad_learner.coordinator.core.versions import Version, VersionBook
+from tetrad_wire.ids import Draw, Incarnation, PolicyVersion, Token
+from tetrad_wire.messages.leases import Disposition, FailureKind, Lane
+from tetrad_wire.messages.membership import RunState
+
+GraderLookup = Callable[[GroupKey], str | None]
+"""The grader version that a replica would use for a group now; None while no replica serves it."""
+
+# Delay before a group is leased again after its n-th failure of infrastructure.
+FIRST_RETRY_S: Final = 0.1
+MAX_RETRY_S: Final = 10.0
+PUBLISH_RETRY_S: Final = 1.0
+# A silent broadcaster is asked for what it holds; a younger answer may still be on its way.
+REPUBLISH_AFTER_S: Final = 5.0
+
+
+class Core:
+    """Ledger, leases and versions of one run, as a pure state machine."""
+
+    def __init__(
+        self,
+        config: CoreConfig,
+        *,
+        epoch: int,
+        grader_of: GraderLookup,
+        evaluation_sizes: Sequence[int] = (),
+    ) -> None:
+        self.config = config
+        self.out = Outcome()
+        self.groups = GroupBook(self.out)
+        self.leases = LeaseBook(self.out, epoch)
+        self.engines = EngineBook()
+        self.steps = StepBook(self.out)
+        self.versions = VersionBook(self.out)
+        self.state = RunState.STARTING
+        self.reported_rounds: set[int] = set()
+        self.open_round: int | None = None
+        self.poisoned: set[int] = set()
+        self._grader_of = grader_of
+        self._evaluation_sizes = tuple(evaluation_sizes)
+        self._round_deadline = 0.0
+        self._is_reporting = False
+        self._is_stopping = False
+        self._num_dropped = 0
+        self._sealing: list[Group] = []
+        self._heard_at: float | None = None
+        self._certified_at: float | None = None
+        self._published_at = 0.0
+        self._num_starts = 0
+        self._num_losses = 0
+        self._are_ranks_starting = False
+
+    def handle(self, event: ev.Event) -> Outcome:
+        """Take one event; return its facts and effects, in order."""
+        if not self.state.is_over:
+            self._forgive_own_gap(event.now)
+            self._apply(event)
+            self._advance(event.now)
+        return self.out.drain()
+
+    def begin_again(self, state: RunState) -> None:
+        """The ledger knows an earlier coordinator that left the run in `state`."""
+        if state is not RunState.STARTING:
+            self.out.record(RunChanged(state=RunState.STARTING, reason="the coordinator has started again"))
+        # A stop that was under way goes on; a run that had ended may have been given more steps.
+        self._is_stopping = state is RunState.DRAINING and self.steps.sealed < self.config.num_steps
+
+    # ---- events
+
+    def _forgive_own_gap(self, now: float) -> None:
+        """Nobody may be blamed for the time that we were not listening; ticks keep the gaps short otherwise."""
+        gap = now - self._heard_at if self._heard_at is not None else 0.0
+        self._heard_at = now
+        if gap > self.config.liveness_s / 2:
+            seconds = gap + self.config.liveness_s
+            self.leases.extend(seconds)
+            self.engines.extend(seconds)
+            self._round_deadline += seconds
+            self._certified_at = now
+
+    def _apply(self, event: ev.Event) -> None:
+        match event:
+            case ev.SampleArrived():
+                self._take_sample(event)
+            case ev.Ticked():
+                self._tick(event.now)
+            case ev.EngineJoined():
+                held = len(self.leases.of_engine(event.incarnation))
+                self.engines.join(event.incarnation, credit=event.credit, num_leases=held, now=event.now)
+            case ev.EngineBeat():
+                self._hear(event)
+            case ev.EngineLeft():
+                self._lose_engine(event.incarnation, "left", event.now)
+            case ev.LeaseGivenBack():
+                self._take_back(event)
+            case ev.LeasesProgressed():
+                for token, progress in event.progress.items():
+                    self.leases.renew(token, progress, event.now)
+            case ev.RanksReady():
+                self._are_ranks_starting = False
+                self.steps.open_lineage(event.step)
+                self.versions.publishing = None
+            case ev.RanksLost():
+                self._lose_ranks(event.reason)
+            case ev.StepJournaled():
+                self._seal_journaled(event)
+            case ev.StepDone():
+                self._finish_step(event)
+            case ev.StepPoisoned():
+                self._poison(event)
+            case ev.VersionOut():
+                self.versions.came_out(event.version, event.digest)
+                self._published_at = event.now
+            case ev.PublishFailed():
+                self._retry_publish(event)
+            case ev.BroadcasterHolds():
+                self._check_broadcaster(event)
+            case ev.CheckpointWritten():
+                self._cover(event)
+            case ev.EvaluationReported():
+                self._close_round(event.round)
+            case ev.StopAsked():
+                self._stop(event.reason)
+            case _:
+                raise AssertionError(f"no rule for {type(event).__name__}")
+
+    def _finish_step(self, event: ev.StepDone) -> None:
+        if (event.step, event.lineage) == (self.steps.executing, self.steps.lineage):
+            self.steps.finish(event.step)
+            if event.step > self.steps.replay_until:
+                self._num_losses = 0
+
+    def _poison(self, event: ev.StepPoisoned) -> None:
+        if (event.step, event.lineage) == (self.steps.executing, self.steps.lineage):
+            self.poisoned.add(event.step)
+            self.out.record(StepMarkedPoisoned(step=event.step))
+            self._change_run(RunState.FAILED, f"step {event.step} is poisoned: {event.reason}")
+
+    def _cover(self, event: ev.CheckpointWritten) -> None:
+        if event.step == self.steps.saving:
+            self.steps.cover(event.step, event.folder)
+            self._num_losses = 0
+
+    def _take_sample(self, event: ev.SampleArrived) -> None:
+        group = self.groups.groups.get(event.key)
+        disposition, reason = self._judge(event, group)
+        if disposition is Disposition.ACCEPTED and group is not None:
+            self.groups.fill(group, event)
+            self.leases.note_sample(event.token, event.now)
+            self._finish_lease(group)
+        elif disposition is Disposition.REFUSED and group is not None:
+            self._release(event.token, LeaseState.REVOKED, reason, event.now)
+        self.out.do(
+            Acknowledge(key=event.key, index=event.index, token=event.token, disposition=disposition, reason=reason)
+        )
+
+    def _judge(self, event: ev.SampleArrived, group: Group | None) -> tuple[Disposition, str]:
+        if group is None:
+            return self._judge_unknown(event.key)
+        if not 0 <= event.index < len(group.slots):
+            return Disposition.REFUSED, f"index {event.index} of a group of {len(group.slots)}"
+        slot = group.slots[event.index]
+        if slot.state is not SlotState.EMPTY:
+            self._check_equal(slot, event)
+            return Disposition.DUPLICATE, ""
+        if group.grader_version and event.grader_version != group.grader_version:
+            return (
+                Disposition.REFUSED,
+                f"graded by {event.grader_version}, pinned is {group.grader_version}",
+            )
+        if not self._is_admissible(event):
+            return Disposition.REFUSED, f"policy versions {list(event.versions)} are too old"
+        return Disposition.ACCEPTED, ""
+
+    def _judge_unknown(self, key: GroupKey) -> tuple[Disposition, str]:
+        if key.lane is Lane.EVAL:
+            return Disposition.DUPLICATE, "that evaluation is over"
+        if key.draw < self.groups.cursor:
+            return Disposition.DUPLICATE, "that group has its fate"
+        return Disposition.REFUSED, "that group was never drawn"
+
+    def _check_equal(self, slot: Slot, event: ev.SampleArrived) -> None:
+        is_same_work = self._weights_of(slot.versions) == self._weights_of(event.versions)
+        if self.config.is_deterministic and slot.digest and is_same_work and slot.digest != event.digest:
+            self._change_run(
+                RunState.FAILED,
+                f"draw {event.key.draw} sample {event.index} came out differently the second time: "
+                "the engine is not deterministic",
+            )
+
+    def _weights_of(self, versions: tuple[PolicyVersion, ...]) -> tuple[str, ...]:
+        """What drew the tokens, by content: equal weights may have had several numbers."""
+        return tuple(dict.fromkeys(self.versions.digest_of(version) for version in versions))
+
+    def _is_admissible(self, event: ev.SampleArrived) -> bool:
+        wanted = self.versions.wanted
+        if wanted is None:
+            return False
+        if event.key.lane is Lane.EVAL or self.config.max_staleness == 0:
+            return all(self.versions.is_same(version, wanted) for version in event.versions)
+        return all(self._is_recent(version, self.steps.sealed + 1) for version in event.versions)
+
+    def _is_recent(self, version: PolicyVersion, step: int) -> bool:
+        """Whether a published version is few enough steps behind to serve `step`."""
+        made = self.versions.step_of(version)
+        return made is not None and step - 1 - made <= self.config.max_staleness
+
+    def _finish_lease(self, group: Group) -> None:
+        if group.is_complete and group.token is not None:
+            self._end_lease(group.token, LeaseState.DONE, "")
+
+    def _tick(self, now: float) -> None:
+        for engine in self.engines.silent(now, self.config.liveness_s):
+            self._lose_engine(engine.incarnation, f"silent for {now - engine.heard_at:.1f} s", now)
+        self._expire_leases(now)
+        self._watch_engines(now)
+
+    def _expire_leases(self, now: float) -> None:
+        late = self.leases.expired(
+            now,
+            progress_timeout_s=self.config.progress_timeout_s,
+            hard_timeout_s=self.config.hard_timeout_s,
+        )
+        for lease in late:
+            self._release(lease.token, LeaseState.EXPIRED, "no progress in time", now)
+
+    def _watch_engines(self, now: float) -> None:
+        wanted = self.versions.wanted
+        if wanted is None or self.engines.certified(wanted.digest) or not self._has_work() or self._is_reloading():
+            self._certified_at = now
+            if self.state is RunState.STALLED:
+                self._change_run(RunState.RUNNING, "an engine is certified again")
+            return
+        if self._certified_at is None:
+            self._certified_at = now
+        waited = now - self._certified_at
+        if waited > self.config.stall_timeout_s:
+            self._change_run(
+                RunState.FAILED,
+                f"no engine certified for version {wanted.number} within {self.config.stall_timeout_s:g} s",
+            )
+        elif waited > 3 * self.config.liveness_s and self.state is RunState.RUNNING:
+            self._change_run(RunState.STALLED, f"no engine is certified for version {wanted.number}")
+
+    def _is_reloading(self) -> bool:
+        """Whether the wanted weights are those of an earlier set of ranks: no engine can get them anew."""
+        wanted, steps = self.versions.wanted, self.steps
+        return wanted is not None and (not steps.are_ranks_ready or wanted.lineage != steps.lineage)
+
+    def _has_work(self) -> bool:
+        return self.open_round is not None or self.groups.num_open > 0 or self._may_draw()
+
+    def _hear(self, event: ev.EngineBeat) -> None:
+        engine = self.engines.engines.get(event.incarnation)
+        if engine is None:
+            return
+        self.engines.hear(engine, certificate=event.certificate, is_draining=event.is_draining, now=event.now)
+        for token, progress in event.progress.items():
+            self.leases.renew(token, progress, event.now)
+        self._revoke_unknown(engine, event.progress)
+
+    def _revoke_unknown(self, engine: Engine, held: dict[Token, int]) -> None:
+        for token in held:
+            lease = self.leases.leases.get(token)
+            if lease is None or lease.engine != engine.incarnation:
+                self.out.do(Revoke(engine=engine.incarnation, token=token, reason="the lease has ended"))
+
+    def _lose_engine(self, incarnation: Incarnation, reason: str, now: float) -> None:
+        for lease in self.leases.of_engine(incarnation):
+            self._release(lease.token, LeaseState.EXPIRED, f"engine {reason}", now)
+        self.engines.leave(incarnation)
+
+    def _take_back(self, event: ev.LeaseGivenBack) -> None:
+        lease = self.leases.leases.get(event.token)
+        if lease is None:
+            return
+        group = self.groups.groups[lease.key]
+        if event.kind is FailureKind.DATA:
+            group.data_failures += 1
+            self._end_lease(event.token, LeaseState.RETURNED, event.reason)
+            if group.data_failures >= self.config.max_data_attempts:
+                self._give_up(group, event.reason)
+        else:
+            self._release(event.token, LeaseState.RETURNED, event.reason, event.now)
+
+    def _release(self, token: Token, state: LeaseState, reason: str, now: float) -> None:
+        """End a lease through no fault of the prompt: the group goes to another engine after a pause."""
+        lease = self._end_lease(token, state, reason)
+        if lease is None:
+            return
+        group = self.groups.groups[lease.key]
+        group.infra_failures += 1
+        group.avoided = lease.engine
+        group.not_before = now + min(FIRST_RETRY_S * 2 ** (group.infra_failures - 1), MAX_RETRY_S)
+        if state is not LeaseState.RETURNED:
+            self.out.do(Revoke(engine=lease.engine, token=token, reason=reason))
+        if group.infra_failures >= self.config.max_infra_attempts:
+            self._give_up(group, f"{group.infra_failures} attempts failed, the last: {reason}")
+
+    def _end_lease(self, token: Token, state: LeaseState, reason: str) -> Lease | None:
+        lease = self.leases.end(token, state, reason)
+        if lease is None:
+            return None
+        group = self.groups.groups.get(lease.key)
+        if group is not None and group.token == token:
+            self.groups.release(group)
+        self.engines.give_back(lease.engine)
+        return lease
+
+    def _give_up(self, group: Group, detail: str) -> None:
+        if group.key.lane is Lane.EVAL or group.num_filled >= self.config.trainable_size:
+            self.groups.give_up_missing(group, detail)
+        else:
+            self._drop(group, DropReason.GROUP_INCOMPLETE, detail)
+
+    def _drop(self, group: Group, reason: DropReason, detail: str) -> None:
+        if group.token is not None:
+            lease = self._end_lease(group.token, LeaseState.REVOKED, reason.value)
+            if lease is not None:
+                self.out.do(Revoke(engine=lease.engine, token=lease.token, reason=reason.value))
+        self.groups.drop(group, reason, detail)
+        self._num_dropped += reason is not DropReason.END_OF_RUN
+        if self._num_dropped > self.config.max_drops_per_step:
+            self._change_run(
+                RunState.FAILED,
+                f"{self._num_dropped} groups dropped since step {self.steps.sealed}; the limit is "
+                f"{self.config.max_drops_per_step}; the last: {reason.value} {detail}",
+            )
+
+    def _lose_ranks(self, reason: str) -> None:
+        step = self.steps.executing
+        self._num_losses += 1
+        self._are_ranks_starting = False
+        self.steps.lose_ranks()
+        self.versions.publishing = None
+        if step is not None and self.steps.attempts.get(step, 0) >= self.config.max_step_attempts:
+            self._change_run(RunState.FAILED, f"the ranks died {self.steps.attempts[step]} times in step {step}")
+        elif self._num_losses >= self.config.max_rank_losses:
+            self._change_run(
+                RunState.FAILED, f"the ranks died {self._num_losses} times in a row and got nowhere: {reason}"
+            )
+
+    def _seal_journaled(self, event: ev.StepJournaled) -> None:
+        if event.step != self.steps.journaling:
+            return
+        self.groups.seal(self._sealing)
+        self.steps.seal(tuple(group.key.draw for group in self._sealing), event.journal_hash)
+        self._sealing = []
+        self._num_dropped = 0
+
+    def _retry_publish(self, event: ev.PublishFailed) -> None:
+        book = self.versions
+        if book.publishing is None or book.publishing.number != event.version:
+            return
+        book.publishing = None
+        book.num_failures += 1
+        book.retry_at = event.now + PUBLISH_RETRY_S
+        if book.num_failures >= self.config.max_publish_attempts:
+            self._change_run(
+                RunState.FAILED,
+                f"version {event.version} could not be published in {book.num_failures} attempts: {event.reason}",
+            )
+
+    def _check_broadcaster(self, event: ev.BroadcasterHolds) -> None:
+        wanted = self.versions.wanted
+        if wanted is None or wanted.number in event.versions or self.versions.publishing is not None:
+            return
+        is_stale = wanted.lineage != self.steps.lineage or wanted.step != self.steps.executed
+        is_due = event.is_fresh or event.now - self._published_at > REPUBLISH_AFTER_S
+        if self.steps.is_idle and not is_stale and is_due:
+            self._published_at = event.now
+            self.versions.publish(wanted)
+
+    def _stop(self, reason: str) -> None:
+        self._is_stopping = True
+        self._drop_rest(reason)
+        if self.state is not RunState.DRAINING:
+            self._change_run(RunState.DRAINING, reason)
+
+    def _drop_rest(self, reason: str) -> None:
+        """What is not sealed by now is not trained any more."""
+        for group in self._unsealed():
+            self._drop(group, DropReason.END_OF_RUN, reason)
+
+    def _unsealed(self) -> list[Group]:
+        """Open training groups that are in no batch, not even in one that is being journaled."""
+        sealing = {group.key for group in self._sealing}
+        return [group for group in self.groups.lane(Lane.TRAIN) if group.key not in sealing]
+
+    # ---- what has become possible
+
+    def _advance(self, now: float) -> None:
+        """Do what can be done now; each part looks at the books and is safe to repeat."""
+        for part in (
+            self._start_ranks,
+            self._journal_next,
+            self._drive_ranks,
+            self._want_newest,
+            self._evaluate,
+            self._grant,
+            self._finish,
+        ):
+            if self.state.is_over:
+                return
+            part(now)
+
+    def _start_ranks(self, _now: float) -> None:
+        if not self.steps.are_ranks_ready and not self._are_ranks_starting:
+            self._are_ranks_starting = True
+            self._num_starts += 1
+            self.out.do(StartRanks(attempt=self._num_starts))
+
+    def _journal_next(self, _now: float) -> None:
+        steps = self.steps
+        if steps.journaling is not None or self.groups.num_complete < self.config.batch_size:
+            return
+        self._drop_stale(steps.sealed + 1)
+        if self.groups.num_complete < self.config.batch_size or self._must_wait(steps.sealed + 1):
+            return
+        self._sealing = self.groups.complete()[: self.config.batch_size]
+        steps.journaling = steps.sealed + 1
+        self.out.do(
+            Journal(
+                step=steps.journaling,
+                lineage=steps.lineage,
+                draws=tuple(group.key.draw for group in self._sealing),
+            )
+        )
+
+    def _drop_stale(self, step: int) -> None:
+        if self.versions.wanted is None:
+            return
+        for group in self._unsealed():
+            if not self.state.is_over and not self._is_fresh(group, step):
+                self._drop(group, DropReason.STALE, f"policy versions {sorted(group.versions)} for step {step}")
+
+    def _is_fresh(self, group: Group, step: int) -> bool:
+        wanted = self.versions.wanted
+        if self.config.max_staleness == 0 and wanted is not None and wanted.step == step - 1:
+            return all(self.versions.is_same(version, wanted) for version in group.versions)
+        return all(self._is_recent(version, step) for version in group.versions)
+
+    def _must_wait(self, step: int) -> bool:
+        """Whether a group on an engine would be too old for any later step: its lease's deadline bounds the wait."""
+        running = (group for group in self.groups.lane(Lane.TRAIN) if group.token is not None)
+        leases = (self.leases.leases[group.token] for group in running if group.token is not None)
+        return any(not self._is_recent(lease.version, step + 1) for lease in leases)
+
+    def _drive_ranks(self, now: float) -> None:
+        """Give idle ranks their next task: publish, save, execute, in that order."""
+        if not self.steps.is_idle or self.versions.publishing is not None:
+            return
+        if self._needs_publish():
+            self._publish(now)
+        elif self._needs_checkpoint():
+            self.steps.saving = self.steps.executed
+            self.out.do(SaveCheckpoint(step=self.steps.executed))
+        elif self.steps.executed < self.steps.sealed and not self._awaits_evaluation():
+            self._execute_next()
+
+    def _execute_next(self) -> None:
+        if self.steps.executed + 1 in self.poisoned:
+            self._change_run(RunState.FAILED, f"step {self.steps.executed + 1} is poisoned: it gave a non-finite loss")
+            return
+        step = self.steps.begin()
+        self.out.do(Execute(step=step, lineage=self.steps.lineage))
+
+    def _awaits_evaluation(self) -> bool:
+        """Whether the ranks must keep their weights: a round needs them, and whoever dies must get them again.
+
+        So no checkpoint is ever ahead of a round that is not reported, and no round is passed over.
+        """
+        is_replay = self.steps.executed < self.steps.replay_until
+        return self.open_round is not None or (not is_replay and self._is_evaluated(self.steps.executed))
+
+    def _needs_publish(self) -> bool:
+        if self.steps.executed < self.steps.replay_until:
+            return False
+        newest = self.versions.newest(lineage=self.steps.lineage, step=self.steps.executed)
+        return newest is None or not newest.digest
+
+    def _publish(self, now: float) -> None:
+        if now < self.versions.retry_at:
+            return
+        book, steps = self.versions, self.steps
+        version = book.newest(lineage=steps.lineage, step=steps.executed)
+        book.publish(version or book.mint(lineage=steps.lineage, step=steps.executed))
+
+    def _needs_checkpoint(self) -> bool:
+        executed, interval = self.steps.executed, self.config.checkpoint_interval
+        if executed <= self.steps.covered or executed < self.steps.replay_until:
+            return False
+        is_last = executed == self.config.num_steps or self._is_stopping
+        return (interval > 0 and executed % interval == 0) or is_last
+
+    def _want_newest(self, _now: float) -> None:
+        newest = self.versions.newest(lineage=self.steps.lineage, step=self.steps.executed)
+        if newest is None or not newest.digest or newest is self.versions.wanted:
+            return
+        if self.open_round is not None:
+            if self._is_round_alive():
+                return
+            self._end_round()
+            self.open_round = None
+        self.versions.want(newest)
+        self._drop_stale(self.steps.sealed + 1)
+        if self.state is RunState.STARTING:
+            self._change_run(RunState.RUNNING, f"version {newest.number} is out")
+
+    def _evaluate(self, now: float) -> None:
+        if self.open_round is None:
+            self._open_round(now)
+        elif not self._is_reporting and (self._is_round_done() or now > self._round_deadline):
+            self._is_reporting = True
+            self.out.do(ReportEvaluation(round=self.open_round, missing=self._end_round()))
+
+    def _open_round(self, now: float) -> None:
+        wanted = self.versions.wanted
+        # Weights of earlier ranks cannot be had again: their round waits until they are published anew.
+        if wanted is None or self._is_reloading() or not self._is_evaluated(wanted.step):
+            return
+        self.open_round = wanted.step
+        self._round_deadline = now + self.config.evaluation_timeout_s
+        self.groups.open_evaluation(wanted.step, self._evaluation_sizes)
+        self.out.do(OpenEvaluation(round=wanted.step))
+
+    def _is_evaluated(self, step: int) -> bool:
+        if step in self.reported_rounds or self._is_stopping or not self._evaluation_sizes:
+            return False
+        interval = self.config.evaluation_interval
+        return (
+            (step == 0 and self.config.is_evaluated_first)
+            or (step > 0 and interval > 0 and step % interval == 0)
+            or (0 < step == self.config.num_steps and self.config.is_evaluated_last)
+        )
+
+    def _is_round_done(self) -> bool:
+        return self.groups.num_evaluating == 0
+
+    def _is_round_alive(self) -> bool:
+        """Whether the round is being reported, or some engine still holds its weights."""
+        wanted = self.versions.wanted
+        return self._is_reporting or (wanted is not None and bool(self.engines.certified(wanted.digest)))
+
+    def _end_round(self) -> int:
+        """Revoke the round's leases and forget its groups; return how many samples are missing."""
+        assert self.open_round is not None
+        for lease in [lease for lease in self.leases.leases.values() if lease.key.lane is Lane.EVAL]:
+            self._end_lease(lease.token, LeaseState.REVOKED, "the evaluation is over")
+            self.out.do(Revoke(engine=lease.engine, token=lease.token, reason="the evaluation is over"))
+        return self.groups.close_evaluation(self.open_round)
+
+    def _close_round(self, round_: int) -> None:
+        if round_ != self.open_round:
+            return
+        self.reported_rounds.add(round_)
+        self.open_round, self._is_reporting = None, False
+        self.out.record(EvaluationClosed(round=round_))
+
+    def _grant(self, now: float) -> None:
+        wanted = self.versions.wanted
+        if wanted is None:
+            return
+        for lane in (Lane.EVAL, Lane.TRAIN):
+            room = self.engines.room(wanted.digest) if self.groups.unleased[lane] else 0
+            if room == 0 or (lane is Lane.TRAIN and not self._may_lease()):
+                continue
+            for group in self.groups.ready(lane, now, limit=room):
+                if not self.state.is_over:  # a drop may have been one too many
+                    self._lease(group, wanted, now)
+        self._draw_and_lease(wanted, now)
+
+    def _draw_and_lease(self, wanted: Version, now: float) -> None:
+        while not self.state.is_over and self._may_draw() and self._may_lease():
+            if not self.engines.room(wanted.digest):
+                return
+            if self._grader_of(GroupKey(Lane.TRAIN, 0, Draw(self.groups.cursor))) is None:
+                return
+            self._lease(self.groups.draw(self.config.group_size), wanted, now)
+
+    def _may_lease(self) -> bool:
+        """Whether training work may begin under the wanted version without exceeding the lag."""
+        wanted, steps = self.versions.wanted, self.steps
+        if wanted is None or self._is_stopping:
+            return False
+        # Without slack the weights that the ranks hold decide; after a reload they come out anew first.
+        is_current = steps.are_ranks_ready and wanted.lineage == steps.lineage
+        return (is_current or self.config.max_staleness > 0) and (
+            steps.sealed - wanted.step <= self.config.max_staleness
+        )
+
+    def _may_draw(self) -> bool:
+        """Admission: running + waiting + sealed beyond the wanted version < (S + 1) · B."""
+        wanted, batch = self.versions.wanted, self.config.batch_size
+        if wanted is None or self._is_stopping:
+            return False
+        num_open = self.groups.num_open
+        admitted = num_open + (self.steps.sealed - wanted.step) * batch
+        is_needed = num_open < (self.config.num_steps - self.steps.sealed) * batch
+        return is_needed and admitted < (self.config.max_staleness + 1) * batch
+
+    def _lease(self, group: Group, wanted: Version, now: float) -> None:
+        engine = self.engines.choose(wanted.digest, avoided=group.avoided)
+        grader = self._grader_of(group.key)
+        if engine is None or grader is None or not self._pin_grader(group, grader):
+            return
+        lease = self.leases.grant(group, engine=engine.incarnation, version=wanted.number, now=now)
+        self.groups.assign(group, lease.token)
+        self.engines.take(engine)
+        is_whole = self.config.is_deterministic
+        self.out.do(
+            Grant(
+                engine=engine.incarnation,
+                token=lease.token,
+                key=group.key,
+                indices=tuple(range(len(group.slots))) if is_whole else group.missing,
+                version=wanted.number,
+                grader_version=group.grader_version,
+            )
+        )
+
+    def _pin_grader(self, group: Group, grader: str) -> bool:
+        """Pin the grader; a half graded group whose grader is gone goes no further.
+
+        Empty stands for a grader that its replica names only when it is used: the first sample pins it then.
+        """
+        is_begun = group.num_filled > 0
+        if is_begun and grader not in ("", group.grader_version):
+            reason = f"{group.grader_version} is no longer offered"
+            if group.key.lane is Lane.EVAL:
+                self.groups.give_up_missing(group, reason)
+            else:
+                self._drop(group, DropReason.GRADER_GONE, reason)
+            return False
+        if not is_begun:
+            group.grader_version = grader
+        return True
+
+    def _finish(self, _now: float) -> None:
+        steps, wanted = self.steps, self.versions.wanted
+        is_trained = steps.executed >= self.config.num_steps or (self._is_stopping and steps.journaling is None)
+        if not is_trained or not steps.is_idle or steps.executed < steps.sealed:
+            return
+        if wanted is None and not self._is_stopping:
+            return
+        if self.state is not RunState.DRAINING:
+            self._drop_rest(f"{steps.executed} steps are executed")
+            self._change_run(RunState.DRAINING, f"{steps.executed} steps are executed")
+        is_published = wanted is not None and (wanted.lineage, wanted.step) == (steps.lineage, steps.executed)
+        is_covered = steps.covered >= steps.executed
+        is_evaluated = self.open_round is None and not self._is_evaluated(steps.executed)
+        if (is_published or self._is_stopping) and is_covered and is_evaluated:
+            self._change_run(RunState.ENDED, f"{steps.executed} steps are trained and saved")
+
+    def _change_run(self, state: RunState, reason: str) -> None:
+        if self.state.is_over:
+            return
+        self.state = follow(RUN, self.state, state)
+        self.out.record(RunChanged(state=state, reason=reason))
+        self.out.do(ChangeRun(state=state, reason=reason))

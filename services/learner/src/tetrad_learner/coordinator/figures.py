@@ -1,0 +1,59 @@
+"""Figures of a step: what was generated, how it was rewarded, where the time went."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tetrad_trajectories.journal import JournalSample
+from tetrad_wire.messages.leases import FinishReason
+
+
+def batch_figures(samples: Sequence[JournalSample]) -> dict[str, float]:
+    """Rewards and lengths of a sealed batch, under SkyRL's names and the tutorial's."""
+    rewards = np.array([float(sample.reward_values.sum()) for sample in samples])
+    lengths = np.array([int(sample.loss_mask.sum()) for sample in samples])
+    draws = np.array([sample.draw for sample in samples])
+    groups = [rewards[draws == draw] for draw in np.unique(draws)]
+    group_size = max(len(group) for group in groups)
+    finished = np.array([sample.finish_reason is FinishReason.STOP for sample in samples])
+    return {
+        "train/mean_reward": float(rewards.mean()),
+        "reward/avg_raw_reward": float(rewards.mean()),
+        "reward/mean_positive_reward": float(np.maximum(rewards, 0).mean()),
+        f"reward/avg_pass_at_{group_size}": float(np.mean([bool((group > 0).any()) for group in groups])),
+        "reward/zero_variance_groups": float(np.mean([float(group.std()) == 0.0 for group in groups])),
+        "generate/avg_num_tokens": float(lengths.mean()),
+        "generate/min_num_tokens": float(lengths.min()),
+        "generate/max_num_tokens": float(lengths.max()),
+        "generate/std_num_tokens": float(lengths.std()),
+        "generate/truncated": float(1 - finished.mean()),
+    }
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds between the marks of one step."""
+
+    marks: dict[str, float] = field(default_factory=dict)
+
+    def mark(self, name: str) -> None:
+        """Note the moment; a repeated mark keeps the first."""
+        self.marks.setdefault(name, time.monotonic())
+
+    def between(self, begin: str, end: str) -> float:
+        """Seconds from one mark to another; 0 where one is missing."""
+        if begin not in self.marks or end not in self.marks:
+            return 0.0
+        return self.marks[end] - self.marks[begin]
+
+    def phases(self) -> dict[str, float]:
+        """Where the step's time went, in seconds."""
+        return {
+            "timing/generate": self.between("wanted", "batched"),
+            "timing/journal": self.between("batched", "sealed"),
+            "timing/train": self.between("sealed", "executed"),
+            "timing/publish": self.between("executed", "published"),
+            "timing/step": self.between("wanted", "published"),
+        }

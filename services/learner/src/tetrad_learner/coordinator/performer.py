@@ -1,0 +1,273 @@
+"""Performs the core's effects: the thin shell between decisions and the world.
+
+Owns the set of ranks, the open evaluation round and the samples on their way to the journal.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tetrad_config import RunConfig
+from tetrad_learner.coordinator.answers import write_answers
+from tetrad_learner.coordinator.checkpoints import LEDGER, Checkpoints
+from tetrad_learner.coordinator.committer import Committer
+from tetrad_learner.coordinator.core import effects as ef
+from tetrad_learner.coordinator.core import events as ev
+from tetrad_learner.coordinator.evaluation import EvaluationRound
+from tetrad_learner.coordinator.figures import Stopwatch, batch_figures
+from tetrad_learner.coordinator.mailroom import Mailroom
+from tetrad_learner.coordinator.payloads import Payloads
+from tetrad_learner.coordinator.rank_set import RankSet, start_ranks
+from tetrad_learner.coordinator.registry import Registry
+from tetrad_learner.coordinator.reporting import Reporting
+from tetrad_learner.coordinator.rows import mini_batch_ends, rows_of_ranks
+from tetrad_learner.coordinator.run_folder import RunFolder
+from tetrad_learner.coordinator.store import Store
+from tetrad_learner.coordinator.tasks import Tasks
+from tetrad_telemetry.logs import get_logger
+from tetrad_trajectories.journal import JournalStep, prune, read_step, step_path, write_step
+from tetrad_transport import Listener
+from tetrad_wire.messages.leases import SampleFinished
+from tetrad_wire.messages.membership import WantedWeights
+from tetrad_wire.messages.steps import ExecuteStep, PublishWeights, SaveCheckpoint
+
+log = get_logger(__name__)
+
+# A publish that found no broadcaster is tried again after this long.
+NO_BROADCASTER_S: Final = 0.5
+
+Raise = Callable[[ev.Event], None]
+Spawn = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Performer:
+    """Everything an effect may touch."""
+
+    config: RunConfig
+    folder: RunFolder
+    store: Store
+    registry: Registry
+    tasks: Tasks
+    mailroom: Mailroom
+    listener: Listener
+    checkpoints: Checkpoints
+    reporting: Reporting
+    payloads: Payloads
+    handle: Raise
+    spawn: Spawn
+    num_steps: int
+    """Training steps of the whole run: where a learning rate that falls ends."""
+    rank_environment: Mapping[str, str]
+    """What every rank is told, whatever this process was told by flags."""
+    on_end: Callable[[ef.ChangeRun], None]
+    committer: Committer | None = None
+    ranks: RankSet | None = None
+    evaluation: EvaluationRound | None = None
+    answers: list[SampleFinished] = field(default_factory=list)
+    """Of the open round, where they are to be written out."""
+    journaled: dict[int, JournalStep] = field(default_factory=dict)
+    """Sealed steps still in memory; others are read back from the journal."""
+    watches: dict[int, Stopwatch] = field(default_factory=dict)
+    """By training step."""
+    saving: Path | None = None
+
+    @property
+    def world_size(self) -> int:
+        """Trainer ranks."""
+        placement = self.config.trainer.placement
+        return placement.policy_num_nodes * placement.policy_num_gpus_per_node
+
+    def perform(self, effects: list[ef.Effect]) -> None:
+        """Perform effects in order; what takes time is spawned."""
+        for effect in effects:
+            self._perform(effect)
+        self.mailroom.flush()
+
+    def _perform(self, effect: ef.Effect) -> None:
+        match effect:
+            case ef.Grant():
+                self.mailroom.grant(effect)
+            case ef.Revoke():
+                self.mailroom.revoke(effect)
+            case ef.Acknowledge():
+                self.mailroom.acknowledge(effect)
+            case ef.Journal():
+                self.spawn(self._journal(effect))
+            case ef.Execute():
+                self.spawn(self._execute(effect))
+            case ef.Publish():
+                self.spawn(self._publish(effect))
+            case ef.Want():
+                self._want(effect)
+            case ef.SaveCheckpoint():
+                self._save(effect)
+            case ef.StartRanks():
+                self.spawn(self._start_ranks(effect))
+            case ef.OpenEvaluation():
+                self.evaluation, self.answers = EvaluationRound(effect.round, self.tasks.evaluation), []
+            case ef.ReportEvaluation():
+                self._report_evaluation(effect)
+            case ef.ChangeRun():
+                self._change_run(effect)
+            case _:
+                raise AssertionError(f"no way to perform {type(effect).__name__}")
+
+    def watch(self, step: int) -> Stopwatch:
+        """The stopwatch of a training step."""
+        return self.watches.setdefault(step, Stopwatch())
+
+    def now(self) -> float:
+        """The coordinator's monotonic clock."""
+        return asyncio.get_running_loop().time()
+
+    # ---- batches
+
+    async def _journal(self, effect: ef.Journal) -> None:
+        self.watch(effect.step).mark("batched")
+        samples = self.payloads.batch(effect.draws)
+        per_mini_batch = self.config.trainer.policy_mini_batch_size
+        step = JournalStep(
+            run_id=self.registry.run,
+            step=effect.step,
+            lineage=effect.lineage,
+            samples=samples,
+            mini_batch_ends=mini_batch_ends(samples, prompts_per_mini_batch=per_mini_batch),
+            events=({"kind": "sealed", "step": effect.step, "draws": list(effect.draws)},),
+        )
+        path = step_path(self.folder.journal, effect.step)
+        journal_hash = await asyncio.to_thread(write_step, path, step)
+        self.journaled[effect.step] = step
+        self.payloads.forget(effect.draws)
+        self.reporting.note(effect.step, batch_figures(samples))
+        self.watch(effect.step).mark("sealed")
+        self.handle(ev.StepJournaled(now=self.now(), step=effect.step, journal_hash=journal_hash))
+
+    async def _execute(self, effect: ef.Execute) -> None:
+        ranks = self.ranks
+        if ranks is None:
+            return
+        step = self.journaled.pop(effect.step, None)
+        if step is None:
+            step = await asyncio.to_thread(read_step, step_path(self.folder.journal, effect.step))
+            # Its figures went with the process that sealed it; where they were written, they are not written again.
+            self.reporting.note(effect.step, batch_figures(step.samples))
+        batch_hash = await asyncio.to_thread(step.hash)
+        rows: list[ExecuteStep] = rows_of_ranks(
+            step, lineage=effect.lineage, batch_hash=batch_hash, world_size=self.world_size
+        )
+        if not ranks.send(self.listener, dict(enumerate(rows)), self.now()):
+            self.lose_ranks("a rank could not be reached")
+
+    # ---- ranks
+
+    async def _start_ranks(self, effect: ef.StartRanks) -> None:
+        newest = self.checkpoints.newest()
+        origin = self.store.meta("origin") or ""
+        load = str(newest.folder) if newest is not None else origin
+        arguments = ["--num-steps", str(self.num_steps), *(["--load", load] if load else [])]
+        log.info("ranks_starting", attempt=effect.attempt, checkpoint=load or "none")
+        self.ranks = await start_ranks(
+            world_size=self.world_size,
+            arguments=arguments,
+            run_dir=self.folder.path,
+            environment=self.rank_environment,
+            clock=self.now,
+        )
+
+    def lose_ranks(self, reason: str) -> None:
+        """Give the set of ranks up: kill what is left of it, then tell the core."""
+        ranks, self.ranks = self.ranks, None
+        if ranks is None:
+            return
+        log.error("ranks_lost", reason=reason, set=ranks.incarnation)
+        self.reporting.ranks_lost.inc()
+        self.spawn(self._bury(ranks, reason))
+
+    async def _bury(self, ranks: RankSet, reason: str) -> None:
+        await ranks.kill()
+        self.handle(ev.RanksLost(now=self.now(), reason=reason))
+
+    # ---- versions and checkpoints
+
+    async def _publish(self, effect: ef.Publish) -> None:
+        broadcaster = self.registry.broadcaster()
+        ranks = self.ranks
+        if broadcaster is None:
+            await asyncio.sleep(NO_BROADCASTER_S)
+            reason = "no broadcaster is registered"
+            self.handle(ev.PublishFailed(now=self.now(), version=effect.version, reason=reason))
+        elif ranks is not None:
+            endpoint = broadcaster.hello.endpoint
+            body = PublishWeights(version=effect.version, step=effect.step, broadcaster=endpoint)
+            if not ranks.send(self.listener, body, self.now()):
+                self.lose_ranks("a rank could not be reached")
+
+    def _want(self, effect: ef.Want) -> None:
+        self.registry.want(WantedWeights(version=effect.version, digest=effect.digest, step=effect.step))
+        self.watch(effect.step + 1).mark("wanted")
+        finished = self.watches.pop(effect.step, None)
+        if finished is not None:
+            finished.mark("published")
+            self.reporting.report_step(effect.step, finished)
+        self.reporting.version.set(effect.version)
+        self.mailroom.tell_everyone()
+
+    def _save(self, effect: ef.SaveCheckpoint) -> None:
+        self.saving = self.checkpoints.begin(effect.step)
+        body = SaveCheckpoint(step=effect.step, folder=str(self.saving))
+        if self.ranks is None or not self.ranks.send(self.listener, body, self.now()):
+            self.lose_ranks("a rank could not be reached")
+
+    async def complete_checkpoint(self, step: int) -> None:
+        """All ranks have written: add the ledger, seal the folder, remove what is no longer needed."""
+        folder, self.saving = self.saving, None
+        if folder is None or self.committer is None:
+            return
+        await self.committer.call(lambda: self.store.backup(folder / LEDGER))
+        facts: dict[str, object] = {"run": self.registry.run, "version": 1}
+        done = await asyncio.to_thread(self.checkpoints.complete, step, folder, facts)
+        if self.config.journal.keep == "oldest_checkpoint":
+            oldest = self.checkpoints.all()[0].step
+            await asyncio.to_thread(prune, self.folder.journal, oldest_step=oldest + 1)
+        log.info("checkpoint_written", step=step, folder=str(done.folder))
+        self.reporting.checkpoint_time.set_to_current_time()
+        self.handle(ev.CheckpointWritten(now=self.now(), step=step, folder=str(done.folder)))
+
+    # ---- evaluation and end
+
+    def keep_answer(self, sample: SampleFinished) -> None:
+        """Keep an evaluation's sample until its round is reported, where answers are asked for."""
+        if self.config.trainer.dump_eval_results:
+            self.answers.append(sample)
+
+    def _report_evaluation(self, effect: ef.ReportEvaluation) -> None:
+        if self.evaluation is not None:
+            # A sample that came before the round was opened here counts for the core, but has no score.
+            missing = max(effect.missing, self.evaluation.num_missing)
+            scores = self.reporting.report_evaluation(self.evaluation, missing=missing)
+            if self.answers:
+                self.spawn(self._write_answers(effect.round, self.answers, scores))
+        self.evaluation, self.answers = None, []
+        self.handle(ev.EvaluationReported(now=self.now(), round=effect.round))
+
+    async def _write_answers(self, step: int, samples: list[SampleFinished], scores: Mapping[str, float]) -> None:
+        folder = self.config.trainer.export_path
+        try:
+            written = await asyncio.to_thread(
+                write_answers, folder, step=step, tasks=self.tasks, samples=samples, scores=scores
+            )
+        except OSError as error:
+            # Answers are for people; a run does not end for want of them.
+            log.warning("answers_not_written", step=step, folder=str(folder), reason=str(error))
+        else:
+            log.info("answers_written", step=step, folder=str(written))
+
+    def _change_run(self, effect: ef.ChangeRun) -> None:
+        log.info("run_changed", state=effect.state.value, reason=effect.reason)
+        self.registry.set_state(effect.state)
+        self.mailroom.tell_everyone()
+        if effect.state.is_over:
+            self.on_end(effect)

@@ -1,0 +1,145 @@
+"""The only registry of who is there, and what each should do: full desired state, with a generation."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tetrad_transport import PeerId
+from tetrad_wire.ids import Incarnation, RunId
+from tetrad_wire.messages.membership import (
+    Desired,
+    Heartbeat,
+    Hello,
+    RewardRoute,
+    Role,
+    RunState,
+    WantedWeights,
+)
+
+
+@dataclass(slots=True)
+class MemberRecord:
+    """One registered process start."""
+
+    peer: PeerId
+    hello: Hello
+    heard_at: float
+    beat: Heartbeat | None = None
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it wants no new work."""
+        return self.beat is not None and self.beat.is_draining
+
+
+@dataclass(slots=True)
+class Registry:
+    """Members by incarnation, and the state they should follow."""
+
+    run: RunId
+    heartbeat_s: float = 1.0
+    liveness_s: float = 6.0
+    state: RunState = RunState.STARTING
+    weights: WantedWeights | None = None
+    generation: int = 1
+    members: dict[Incarnation, MemberRecord] = field(default_factory=dict)
+    _by_role: dict[Role, dict[Incarnation, MemberRecord]] = field(default_factory=lambda: {role: {} for role in Role})
+    """The same by role: few reward replicas are asked for often, among many rollouts."""
+    replaced: set[Incarnation] = field(default_factory=set)
+    """Starts whose name another start has taken: one that comes back, late or thawed, is not taken in again."""
+
+    def register(self, peer: PeerId, hello: Hello, now: float) -> bool:
+        """Add or refresh a member; return whether it is new."""
+        known = self.members.get(hello.incarnation)
+        is_new = known is None or known.hello != hello
+        record = MemberRecord(peer, hello, now, known.beat if known else None)
+        self.members[hello.incarnation] = self._by_role[hello.role][hello.incarnation] = record
+        if is_new:
+            self.generation += 1
+        return is_new
+
+    def hear(self, peer: PeerId, beat: Heartbeat, now: float) -> MemberRecord | None:
+        """Note a heartbeat; None if its sender has never said Hello."""
+        record = self.members.get(beat.incarnation)
+        if record is None:
+            return None
+        was_draining = record.is_draining
+        record.peer, record.beat, record.heard_at = peer, beat, now
+        if record.is_draining != was_draining:
+            self.generation += 1
+        return record
+
+    def forget(self, incarnation: Incarnation) -> MemberRecord | None:
+        """Remove a member that left or is presumed dead."""
+        record = self.members.pop(incarnation, None)
+        if record is not None:
+            del self._by_role[record.hello.role][incarnation]
+            self.generation += 1
+        return record
+
+    def silent(self, now: float) -> list[MemberRecord]:
+        """Members presumed dead."""
+        return [record for record in self.members.values() if now - record.heard_at > self.liveness_s]
+
+    def extend(self, seconds: float) -> None:
+        """Forgive a gap that was ours."""
+        for record in self.members.values():
+            record.heard_at += seconds
+
+    def of_role(self, role: Role) -> Iterator[MemberRecord]:
+        """Members of one role, oldest first."""
+        return iter(self._by_role[role].values())
+
+    def broadcaster(self) -> MemberRecord | None:
+        """The newest broadcaster."""
+        return next(reversed(list(self.of_role(Role.BROADCASTER))), None)
+
+    def set_state(self, state: RunState) -> None:
+        """Change what every member is told about the run."""
+        self.state = state
+        self.generation += 1
+
+    def want(self, weights: WantedWeights) -> None:
+        """Change the policy version that engines should run."""
+        self.weights = weights
+        self.generation += 1
+
+    def grader_version(self, env_class: str) -> str | None:
+        """The grader that the newest willing reward replica uses for an environment; None without a replica.
+
+        Empty, and so not pinned, for a class that no replica names: it is loaded when its first episode is opened.
+        """
+        version = None
+        for record in self.of_role(Role.REWARD):
+            if record.hello.reward is None or record.is_draining:
+                continue
+            version = version or ""
+            for offer in record.hello.reward.environments:
+                if offer.name == env_class or record.hello.reward.serves_any:
+                    version = offer.grader_version
+        return version
+
+    def desired(self, *, should_register: bool = False, should_drain: bool = False) -> Desired:
+        """The full state, as every member gets it."""
+        broadcaster = self.broadcaster()
+        return Desired(
+            generation=self.generation,
+            state=self.state,
+            run=self.run,
+            weights=self.weights,
+            rewards=tuple(self._routes()),
+            broadcaster=broadcaster.hello.endpoint if broadcaster else "",
+            heartbeat_s=self.heartbeat_s,
+            liveness_s=self.liveness_s,
+            should_register=should_register,
+            should_drain=should_drain,
+        )
+
+    def _routes(self) -> Iterator[RewardRoute]:
+        for record in self.of_role(Role.REWARD):
+            if record.hello.reward is not None and not record.is_draining:
+                yield RewardRoute(
+                    name=record.hello.name,
+                    incarnation=record.hello.incarnation,
+                    endpoint=record.hello.endpoint,
+                    offer=record.hello.reward,
+                )

@@ -1,0 +1,163 @@
+"""Everything the coordinator tells people: loggers, Prometheus metrics, the summary."""
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from tetrad_learner.coordinator.evaluation import EvaluationRound
+from tetrad_learner.coordinator.figures import Stopwatch
+from tetrad_learner.coordinator.loggers import MetricLogger
+from tetrad_telemetry.logs import get_logger
+from tetrad_telemetry.metrics import Metrics, closed
+
+log = get_logger(__name__)
+
+# What rank 0 reports, by its name in the logs: the tutorial's, then SkyRL's.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "policy_loss": ("train/policy_loss", "policy/policy_loss"),
+    "kl_loss": ("train/kl_loss", "policy/policy_kl"),
+    "loss": ("policy/final_loss",),
+    "entropy": ("policy/policy_entropy",),
+    "clip_ratio": ("policy/loss_metrics/clip_ratio",),
+    "grad_norm": ("policy/grad_norm",),
+    "lr": ("policy/policy_lr",),
+    "logprob_diff_mean": ("policy/rollout_train_logprobs_abs_diff_mean",),
+    "logprob_diff_max": ("policy/rollout_train_logprobs_abs_diff_max",),
+    "seconds_old_logprobs": ("timing/old_logprobs",),
+    "seconds_forward_backward": ("timing/forward_backward",),
+    "seconds_optimizer": ("timing/optimizer",),
+}
+# Shown first in the console's line.
+LEADING: Sequence[str] = ("train/policy_loss", "train/kl_loss", "train/mean_reward")
+
+
+class Reporting:
+    """Collects the figures of each step from all sides and writes them once."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        loggers: Sequence[MetricLogger],
+        *,
+        samples_per_step: int,
+        logged_step: int = 0,
+        logged_rounds: Iterable[int] = (),
+    ) -> None:
+        self._loggers = loggers
+        self._samples_per_step = samples_per_step
+        self._figures: dict[int, dict[str, float]] = {}
+        self.logged_step = logged_step
+        """Steps up to here are in the logs already; a replay does not repeat them."""
+        self.logged_rounds = set(logged_rounds)
+        """Evaluations in the logs already: one that is done again after a crash is not logged again."""
+        self.num_samples = 0
+        """Samples of the steps that this process has reported; a run that goes on has more."""
+        self.num_evaluated = 0
+        self.evaluations: dict[int, dict[str, float]] = {}
+        self.steps = metrics.counter("steps_total", "Training steps executed.")
+        self.step_seconds = metrics.histogram("step_duration_seconds", "Wanted version to next published version.")
+        self.phases = metrics.histograms(
+            "phase_duration_seconds",
+            "Seconds of a step by phase.",
+            labels={"phase": closed(("generate", "journal", "train", "publish", "checkpoint"))},
+        )
+        self.reward_mean = metrics.gauge("reward_mean", "Mean reward of the newest step.")
+        self.loss = metrics.gauge("policy_loss", "Policy loss of the newest step.")
+        self.kl_loss = metrics.gauge("kl_loss", "KL loss of the newest step.")
+        self.entropy = metrics.gauge("entropy", "Policy entropy of the newest step, in nats.")
+        self.grad_norm = metrics.gauge("grad_norm", "Gradient norm of the newest step.")
+        self.learning_rate = metrics.gauge("learning_rate", "Learning rate of the newest step.")
+        self.version = metrics.gauge("weight_version", "Policy version that engines should run.")
+        self.eval_score = metrics.gauge("eval_score", "Mean reward of the newest evaluation.")
+        self.checkpoint_time = metrics.gauge("last_checkpoint_timestamp_seconds", "When a checkpoint was completed.")
+        self.samples = metrics.counters(
+            "samples_total",
+            "Samples received, by what became of them.",
+            labels={"outcome": closed(("accepted", "duplicate", "refused", "forged"))},
+        )
+        self.open_groups = metrics.gauge("prompt_queue_groups", "Training groups running or waiting.")
+        self.leases = metrics.gauge("leases", "Leases held by engines.")
+        self.commits = metrics.counter("ledger_commits_total", "Transactions of the ledger.")
+        self.ranks_lost = metrics.counter("ranks_lost_total", "Sets of ranks that died.")
+
+    def note(self, step: int, figures: Mapping[str, float]) -> None:
+        """Keep figures of a step until it is reported."""
+        self._figures.setdefault(step, {}).update(figures)
+
+    def note_rank(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Keep what rank 0 reported of a step, under the names of the logs."""
+        named = {alias: value for name, value in metrics.items() for alias in NAMES.get(name, (f"trainer/{name}",))}
+        self.note(step, named)
+
+    def report_step(self, step: int, watch: Stopwatch) -> None:
+        """Write the figures of a step whose new weights are out."""
+        figures = self._figures.pop(step, {})
+        # What was replayed on the way to this step is in the logs already.
+        self._figures = {later: kept for later, kept in self._figures.items() if later > step}
+        if step <= self.logged_step or not figures:
+            return
+        self.logged_step = step
+        self.num_samples += self._samples_per_step
+        timings = watch.phases()
+        seconds = max(timings["timing/step"], 1e-9)
+        tokens = figures.get("generate/avg_num_tokens", 0.0) * self._samples_per_step
+        rates = {
+            "trainer/global_step": float(step),
+            "trainer/samples_per_second": self._samples_per_step / seconds,
+            "trainer/tokens_per_second": tokens / seconds,
+        }
+        head = {name: figures.pop(name) for name in LEADING if name in figures}
+        self._write(step, head | figures | timings | rates)
+        self._export(head | figures, timings)
+
+    def report_evaluation(self, round_: EvaluationRound, *, missing: int) -> Mapping[str, float]:
+        """Write the scores of a round and return them."""
+        scores = round_.metrics(missing=missing)
+        self.num_evaluated += round_.num_evaluated
+        self.evaluations[round_.step] = scores
+        if "eval/all/mean_reward" in scores:
+            self.eval_score.set(scores["eval/all/mean_reward"])
+        if missing:
+            log.warning("evaluation_incomplete", step=round_.step, missing=missing)
+        if round_.step not in self.logged_rounds:
+            self.logged_rounds.add(round_.step)
+            self._write(round_.step, scores)
+        return scores
+
+    def close(self) -> None:
+        """Flush every logger."""
+        for logger in self._loggers:
+            logger.close()
+
+    def _write(self, step: int, metrics: Mapping[str, float]) -> None:
+        for logger in self._loggers:
+            logger.log(step, metrics)
+
+    def _export(self, figures: Mapping[str, float], timings: Mapping[str, float]) -> None:
+        self.steps.inc()
+        self.step_seconds.observe(timings["timing/step"])
+        for phase in ("generate", "journal", "train", "publish"):
+            self.phases.with_labels(phase=phase).observe(timings[f"timing/{phase}"])
+        for name, gauge in (
+            ("train/mean_reward", self.reward_mean),
+            ("train/policy_loss", self.loss),
+            ("train/kl_loss", self.kl_loss),
+            ("policy/policy_entropy", self.entropy),
+            ("policy/grad_norm", self.grad_norm),
+            ("policy/policy_lr", self.learning_rate),
+        ):
+            if name in figures:
+                gauge.set(figures[name])
+
+
+def process_started_at() -> float:
+    """When this process began, in seconds since the epoch."""
+    ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
+    boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+    return float(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def seconds_since_start() -> float:
+    """Age of this process."""
+    return time.time() - process_started_at()

@@ -1,0 +1,97 @@
+"""Composition root of a trainer rank: link, trainer, shell; then it obeys until the coordinator is gone."""
+
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tetrad_config import RunConfig, TrainerSettings, threads_per_process
+from tetrad_learner.rank.link import Link, LinkDownError
+from tetrad_learner.rank.options import trainer_options
+from tetrad_learner.rank.shell import RankShell
+from tetrad_learner.trainer.engine import Trainer
+from tetrad_runtime.exits import ExitCode
+from tetrad_telemetry import context, logs
+from tetrad_transport.membership import new_incarnation
+from tetrad_wire.ids import Incarnation
+from tetrad_wire.messages.membership import Hello, Role
+from tetrad_wire.messages.steps import RankReady
+
+log = logs.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What the coordinator says to every rank of a set when it starts them."""
+
+    set_name: str
+    num_steps: int
+    """Training steps of the whole run."""
+    load: Path | None = None
+    """Checkpoint folder to continue from; None begins with the model."""
+
+
+def run_rank(settings: TrainerSettings, config: RunConfig, orders: Orders) -> int:
+    """Load the model, say so, and obey; return the exit code."""
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    logs.configure(service="trainer", format=settings.log_format, level=settings.log_level)
+    context.bind(run=settings.run_dir.name, replica=f"trainer-{rank}")
+    # Asked to leave, a rank removes its shared memory on the way out.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+    _set_up_torch(config)
+    hello = _hello(rank)
+    link = Link(settings.coordinator, hello, allow_clear_tcp=settings.allow_clear_tcp)
+    link.start()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trainer = Trainer.create(trainer_options(config, device=device, num_steps=orders.num_steps))
+    step = trainer.load(orders.load).step if orders.load is not None else 0
+    shell = _shell(settings, config, trainer, link, incarnation=hello.incarnation)
+    set_name = Incarnation(orders.set_name)
+    link.send(RankReady(rank=rank, world_size=world_size, incarnation=set_name, pid=os.getpid(), step=step))
+    try:
+        return _obey(shell)
+    finally:
+        trainer.close()
+
+
+def _set_up_torch(config: RunConfig) -> None:
+    torch.set_num_threads(threads_per_process(config, os.cpu_count() or 1))
+    torch.backends.cuda.enable_flash_sdp(config.trainer.flash_attn)
+
+
+def _hello(rank: int) -> Hello:
+    return Hello(
+        role=Role.TRAINER,
+        name=f"trainer-{rank}",
+        incarnation=new_incarnation(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+    )
+
+
+def _shell(
+    settings: TrainerSettings, config: RunConfig, trainer: Trainer, link: Link, *, incarnation: Incarnation
+) -> RankShell:
+    return RankShell(
+        trainer,
+        link,
+        incarnation=incarnation,
+        update_epochs=config.trainer.update_epochs_per_batch,
+        publish_timeout_s=config.generator.weight_sync_timeout,
+        weights_dtype=config.generator.model_dtype.value,
+        evidence=settings.run_dir / "poisoned",
+    )
+
+
+def _obey(shell: RankShell) -> int:
+    try:
+        shell.obey_forever()
+    except LinkDownError as error:
+        log.error("coordinator_lost", reason=str(error))  # noqa: TRY400 - the reason says it all
+    finally:
+        shell.close()
+    return ExitCode.PEER_LOST

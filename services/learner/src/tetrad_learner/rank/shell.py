@@ -1,0 +1,188 @@
+"""The loop of one rank: take an order, do it on all ranks alike, report.
+
+Owns the trainer and, on rank 0, the publisher. Decides nothing.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from tetrad_learner.publishing import Published, Publisher, PublishError
+from tetrad_learner.rank.link import Link
+from tetrad_learner.trainer.batch import StepBatch
+from tetrad_learner.trainer.engine import Trainer
+from tetrad_learner.trainer.errors import NonFiniteError
+from tetrad_learner.trainer.progress import Progress
+from tetrad_telemetry.logs import get_logger
+from tetrad_transport import Connection, ZmqTransport
+from tetrad_weights.digest import Bytes
+from tetrad_weights.errors import WeightsError
+from tetrad_weights.layout import Parameter, lay_out
+from tetrad_wire import WireError
+from tetrad_wire.ids import Incarnation
+from tetrad_wire.messages.steps import (
+    CheckpointSaved,
+    ExecuteStep,
+    PublishFailed,
+    PublishWeights,
+    SaveCheckpoint,
+    StepExecuted,
+    StepFailed,
+    StepProgressed,
+    WeightsPublished,
+)
+
+log = get_logger(__name__)
+
+PUBLISH_SLACK_S: Final = 30.0
+
+
+class RankShell:
+    """Obeys the coordinator on one rank."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        link: Link,
+        *,
+        incarnation: Incarnation,
+        update_epochs: int,
+        publish_timeout_s: float,
+        weights_dtype: str,
+        evidence: Path,
+    ) -> None:
+        self._trainer = trainer
+        self._link = link
+        self._incarnation = incarnation
+        self._update_epochs = update_epochs
+        self._publish_timeout_s = publish_timeout_s
+        self._evidence = evidence
+        self._rank = trainer.ranks.rank
+        # In the engines' number format: they take bytes as they are.
+        self._layout = lay_out(Parameter(s.name, weights_dtype, s.shape) for s in trainer.weight_shapes())
+        self._publisher: Publisher | None = None
+        self._connection: Connection | None = None
+        self._broadcaster = ""
+        self._executed: tuple[int, int] = (0, 0)
+
+    def obey_forever(self) -> None:
+        """Do what the coordinator orders until the link is down."""
+        while True:
+            order = self._link.next_order()
+            match order:
+                case ExecuteStep():
+                    self._execute(order)
+                case PublishWeights():
+                    self._publish(order)
+                case SaveCheckpoint():
+                    self._save(order)
+                case _:
+                    log.warning("order_not_for_a_rank", kind=type(order).__name__)
+
+    def close(self) -> None:
+        """Remove the published segments."""
+        if self._publisher is not None:
+            self._publisher.close()
+
+    def _execute(self, order: ExecuteStep) -> None:
+        num_done = 0
+
+        def on_progress(_progress: Progress) -> None:
+            nonlocal num_done
+            num_done += 1
+            self._link.send(StepProgressed(rank=self._rank, step=order.step, num_micro_batches=num_done))
+
+        batch = _batch(order, self._update_epochs)
+        try:
+            result = self._trainer.execute(batch, on_progress=on_progress)
+        except NonFiniteError as error:
+            self._fail(order, batch, error)
+            return
+        self._executed = (order.step, order.lineage)
+        metrics = result.metrics if self._rank == 0 else {}
+        self._link.send(StepExecuted(rank=self._rank, step=order.step, lineage=order.lineage, metrics=metrics))
+
+    def _fail(self, order: ExecuteStep, batch: StepBatch, error: NonFiniteError) -> None:
+        """Dump the batch for whoever looks into it, then say so; the coordinator ends the run."""
+        self._evidence.mkdir(parents=True, exist_ok=True)
+        path = self._evidence / f"step_{order.step}_rank_{self._rank}.npz"
+        fields = {name: getattr(batch, name) for name in StepBatch.__slots__}
+        arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+        np.savez(path, allow_pickle=False, **arrays)
+        path.with_suffix(".json").write_text(json.dumps({"step": order.step, "error": str(error)}))
+        self._link.send(
+            StepFailed(
+                rank=self._rank,
+                step=order.step,
+                lineage=order.lineage,
+                reason=str(error),
+                evidence=str(self._evidence),
+            )
+        )
+
+    def _save(self, order: SaveCheckpoint) -> None:
+        began = time.monotonic()
+        self._trainer.save(Path(order.folder), step=order.step, lineage=self._executed[1])
+        self._link.send(CheckpointSaved(rank=self._rank, step=order.step, seconds=time.monotonic() - began))
+
+    # ---- publishing: every rank takes part in gathering, rank 0 hands over
+
+    def _publish(self, order: PublishWeights) -> None:
+        if self._rank != 0:
+            self._trainer.export_into(None, self._layout.tensors)
+            return
+        self._link.send(self._published(order))
+
+    def _published(self, order: PublishWeights) -> msgspec.Struct:
+        async def work(transport: ZmqTransport) -> Published:
+            publisher = self._connected(transport, order.broadcaster)
+            return await publisher.publish(version=order.version, step=order.step, layout=self._layout, fill=self._fill)
+
+        try:
+            done = self._link.run(work, timeout_s=self._publish_timeout_s + PUBLISH_SLACK_S)
+        except (PublishError, WeightsError, WireError, TimeoutError) as error:
+            return PublishFailed(version=order.version, reason=f"{type(error).__name__}: {error}")
+        return WeightsPublished(
+            version=order.version, digest=done.digest, num_bytes=done.num_bytes, seconds=done.seconds
+        )
+
+    def _fill(self, buffer: Bytes) -> None:
+        self._trainer.export_into(buffer, self._layout.tensors)
+
+    def _connected(self, transport: ZmqTransport, endpoint: str) -> Publisher:
+        if endpoint == self._broadcaster and self._publisher is not None:
+            return self._publisher
+        former, self._connection = self._connection, transport.connect(endpoint, name="trainer")
+        if former is not None:
+            former.close()
+        self._broadcaster = endpoint
+        if self._publisher is None:
+            self._publisher = Publisher(
+                self._connection,
+                run=self._link.run_id,
+                incarnation=self._incarnation,
+                timeout_s=self._publish_timeout_s,
+            )
+        else:
+            self._publisher.use(self._connection)
+        return self._publisher
+
+
+def _batch(order: ExecuteStep, update_epochs: int) -> StepBatch:
+    return StepBatch(
+        token_ids=order.token_ids,
+        lengths=order.lengths,
+        loss_mask=order.loss_mask,
+        rollout_logprobs=order.rollout_logprobs,
+        sample_index=order.sample_index,
+        mini_batch=order.mini_batch,
+        rewards=order.rewards,
+        group=order.groups,
+        step=order.step,
+        lineage=order.lineage,
+        update_epochs=update_epochs,
+    )

@@ -1,0 +1,143 @@
+"""Export: the policy's weights as whole tensors under their Hugging Face names, one at a time.
+
+Owns the gathering of shards. Every function that touches values is collective: all ranks call it, rank 0 gets the
+bytes. Must not know who wants the weights or how they travel; the layout of a buffer is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from tetrad_learner.trainer.policy import Policy, named_weights
+
+DTYPES: Final[dict[str, torch.dtype]] = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        torch.float64,
+        torch.float32,
+        torch.bfloat16,
+        torch.float16,
+        torch.int64,
+        torch.int32,
+        torch.uint8,
+        torch.bool,
+    )
+}
+
+
+class Placement(Protocol):
+    """Where one tensor lies in a flat buffer."""
+
+    @property
+    def name(self) -> str:
+        """Hugging Face name."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Name of a torch dtype: float32, bfloat16, …."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Whole shape."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """First byte."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightShape:
+    """One tensor of the model, from which a layout is made."""
+
+    name: str
+    dtype: str
+    """Of the master weights."""
+    shape: tuple[int, ...]
+
+
+def weight_shapes(policy: Policy) -> tuple[WeightShape, ...]:
+    """Return names and whole shapes in Hugging Face order, tied tensors once; not collective."""
+    return tuple(
+        WeightShape(name=name, dtype=dtype_name(tensor.dtype), shape=tuple(tensor.shape))
+        for name, tensor in named_weights(policy)
+    )
+
+
+@torch.no_grad()
+def gathered_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
+    """Yield (name, whole contiguous CPU tensor of the master weights); collective, and each rank must exhaust it.
+
+    No more than one tensor is whole at a time. On one CPU rank the tensors are views of the live weights: copy, never
+    write.
+    """
+    for name, tensor in named_weights(policy):
+        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        yield name, whole.detach().cpu().contiguous()
+
+
+def fill(policy: Policy, *, buffer: memoryview | NDArray[np.uint8] | None, layout: Sequence[Placement]) -> None:
+    """Copy each weight to its place in `buffer`, converting the dtype; collective.
+
+    Rank 0 passes the buffer, the others None. Raises ValueError, before anything is gathered, where layout and model
+    do not hold the same names and shapes or the buffer is too short.
+    """
+    places = {place.name: place for place in layout}
+    _check_layout(policy, places)
+    target = None if buffer is None else np.frombuffer(buffer, dtype=np.uint8)
+    if target is not None:
+        _check_room(len(target), layout)
+    for name, whole in gathered_weights(policy):
+        if target is not None:
+            _window(target, places[name]).copy_(whole)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name without torch's prefix.
+
+    >>> dtype_name(torch.bfloat16)
+    'bfloat16'
+    """
+    return str(dtype).removeprefix("torch.")
+
+
+def dtype_called(name: str) -> torch.dtype:
+    """Return the torch dtype of that name; raises ValueError for one that no layout may hold."""
+    if name not in DTYPES:
+        raise ValueError(f"dtype {name!r} cannot be exported; known are {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def num_bytes(place: Placement) -> int:
+    """Return the bytes that a placed tensor takes."""
+    return int(np.prod(place.shape, dtype=np.int64)) * dtype_called(place.dtype).itemsize
+
+
+def _window(target: NDArray[np.uint8], place: Placement) -> Tensor:
+    piece = target[place.offset : place.offset + num_bytes(place)]
+    return torch.from_numpy(piece).view(dtype_called(place.dtype)).view(place.shape)
+
+
+def _check_layout(policy: Policy, places: dict[str, Placement]) -> None:
+    shapes = {weight.name: weight.shape for weight in weight_shapes(policy)}
+    placed = {name: tuple(place.shape) for name, place in places.items()}
+    for name in shapes | placed:
+        if shapes.get(name) != placed.get(name):
+            raise ValueError(f"{name} is {shapes.get(name)} in the model and {placed.get(name)} in the layout")
+
+
+def _check_room(length: int, layout: Sequence[Placement]) -> None:
+    need = max((place.offset + num_bytes(place) for place in layout), default=0)
+    if need > length:
+        raise ValueError(f"the layout needs {need} bytes; the buffer has {length}")

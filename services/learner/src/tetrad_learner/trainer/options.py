@@ -1,0 +1,124 @@
+"""Settings of a trainer rank: plain values, read once; no torch, no run file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class RowLayout(StrEnum):
+    """How the samples of a micro-batch become rows."""
+
+    PADDED = "padded"
+    """A row per sample, sorted by length and padded on the right: needs no attention mask; fastest on a CPU."""
+    PACKED = "packed"
+    """One row, samples end to end, positions reset: no padding; block-diagonal or varlen attention."""
+
+
+class ScheduleKind(StrEnum):
+    """Shape of the learning rate over optimizer steps; names as in transformers."""
+
+    CONSTANT = "constant"
+    CONSTANT_WITH_WARMUP = "constant_with_warmup"
+    LINEAR = "linear"
+    COSINE = "cosine"
+
+
+class ComputeDtype(StrEnum):
+    """In what the forward and backward pass run; master weights, reduction and optimizer are always float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerOptions:
+    """AdamW, its schedule and the gradient clip."""
+
+    lr: float = 1e-6
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    """Global norm to which gradients are scaled down; 0 clips nothing."""
+    schedule: ScheduleKind = ScheduleKind.CONSTANT_WITH_WARMUP
+    num_warmup_steps: int = 0
+    """Optimizer steps."""
+    num_training_steps: int = 0
+    """Optimizer steps of the whole run; linear and cosine end there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmOptions:
+    """The objective, by the names of the registries in tetrad_algorithms."""
+
+    advantage_estimator: str = "grpo"
+    grpo_std: str = "sample"
+    """sample | population | none."""
+    grpo_std_epsilon: float = 1e-6
+    """Added to that deviation."""
+    policy_loss_type: str = "regular"
+    loss_reduction: str = "token_mean"
+    """Applies to the policy loss, the KL loss and the entropy bonus alike."""
+    eps_clip_low: float = 0.2
+    eps_clip_high: float = 0.2
+    use_kl_loss: bool = False
+    kl_loss_coef: float = 0.001
+    kl_estimator_type: str = "k3"
+    entropy_loss_coef: float = 0.0
+    """Weight of the entropy bonus; 0 is none."""
+    temperature: float = 1.0
+    """Sampling temperature: log-probabilities are those of logits / temperature."""
+    max_sequence_tokens: int = 0
+    """Divisor of the reduction seq_mean_token_sum_norm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerOptions:
+    """All that a rank needs to know beside its batches."""
+
+    model_path: str
+    """Hugging Face folder, or a name on the Hub."""
+    reference_path: str | None = None
+    """Model that the KL loss is measured against; None is the initial policy."""
+    device: str = "cpu"
+    """cpu | cuda."""
+    compute_dtype: ComputeDtype = ComputeDtype.FLOAT32
+    gradient_checkpointing: bool = False
+    attn_implementation: str = "sdpa"
+    row_layout: RowLayout = RowLayout.PADDED
+    micro_train_batch_size: int = 8
+    """Most samples of a micro-batch."""
+    micro_forward_batch_size: int | None = None
+    """Most samples of a forward pass without gradient; None is micro_train_batch_size, and then the ratio of the
+    first optimizer step is exactly 1."""
+    max_tokens_per_micro_batch: int | None = None
+    """Most positions (padding included) of a micro-batch; a longer sample goes alone."""
+    seed: int = 42
+    collective_timeout_s: float = 600.0
+    """A rank that waits longer for the others gives up."""
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    algorithm: AlgorithmOptions = field(default_factory=AlgorithmOptions)
+
+    @property
+    def reference(self) -> str:
+        """Where the reference model is loaded from."""
+        return self.reference_path or self.model_path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointPosition:
+    """Where in the run a checkpoint stands."""
+
+    step: int
+    """Training steps executed."""
+    lineage: int
+    """Lineage that executed the last of them."""
+    optimizer_steps: int
+    """Optimizer steps taken; the schedule continues from here."""
+
+
+def expand(path: str) -> Path:
+    """Return the path with `~` resolved."""
+    return Path(path).expanduser()

@@ -1,0 +1,118 @@
+"""What the ranks of test_ranks.py do: started by torch.distributed.run, one after the other, results into a folder.
+
+usage: rank_scenarios.py TIED_MODEL UNTIED_MODEL OUT
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from numerics.trainer_builders import AStep, exported, last_gradient, options
+
+from tetrad_learner.trainer.engine import Trainer
+from tetrad_learner.trainer.errors import NonFiniteError, RankDisagreementError
+from tetrad_learner.trainer.options import AlgorithmOptions, RowLayout
+
+KL = AlgorithmOptions(use_kl_loss=True, kl_loss_coef=0.1)
+MANY = AStep(num_groups=3, group_size=3, num_mini_batches=3, update_epochs=2, seed=3)
+RANK, WORLD = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def gradient(model: Path, out: Path) -> None:
+    """One optimizer step; nine samples, so that the ranks' shares differ."""
+    trainer = Trainer.create(options(model, micro_train_batch_size=2))
+    step = dataclasses.replace(MANY, num_mini_batches=1, update_epochs=1)
+    metrics = trainer.execute(step.share(rank=RANK, world_size=WORLD)).metrics
+    record(out, f"gradient-{model.name}", last_gradient(trainer), metrics)
+
+
+def epochs(model: Path, out: Path) -> None:
+    """Mini-batches, epochs and a reference; some mini-batches lie on one rank alone."""
+    for layout in RowLayout:
+        trainer = Trainer.create(options(model, algorithm=KL, micro_train_batch_size=2, row_layout=layout))
+        metrics = trainer.execute(MANY.share(rank=RANK, world_size=WORLD)).metrics
+        record(out, f"epochs-{layout}", exported(trainer), metrics)
+
+
+def idle_rank(model: Path, out: Path) -> None:
+    """Rank 0 has every sample; the others only join the collectives."""
+    trainer = Trainer.create(options(model, gradient_checkpointing=True, micro_train_batch_size=4))
+    everything = range(AStep().num_samples)
+    metrics = trainer.execute(AStep().only(everything if RANK == 0 else range(0))).metrics
+    record(out, "idle", last_gradient(trainer), metrics)
+
+
+def save_and_resume(model: Path, out: Path) -> None:
+    """Two steps, a checkpoint, one more step; and the same from the checkpoint."""
+    straight = Trainer.create(options(model))
+    for seed in (0, 1):
+        straight.execute(AStep(seed=seed).share(rank=RANK, world_size=WORLD))
+    straight.save(out / "checkpoint", step=2, lineage=0)
+    resumed = Trainer.create(options(model))
+    resumed.load(out / "checkpoint")
+    for name, trainer in (("straight", straight), ("resumed", resumed)):
+        trainer.execute(AStep(seed=2).share(rank=RANK, world_size=WORLD))
+        record(out, name, exported(trainer), {})
+
+
+def resume_from_one_rank(model: Path, out: Path) -> None:
+    """Load what a single rank saved."""
+    trainer = Trainer.create(options(model))
+    trainer.load(out / "one-rank-checkpoint")
+    record(out, "from-one-rank", exported(trainer), {})
+
+
+def twice(model: Path, out: Path) -> None:
+    """The same step in two trainers."""
+    for attempt in range(2):
+        trainer = Trainer.create(options(model, micro_train_batch_size=2))
+        trainer.execute(MANY.share(rank=RANK, world_size=WORLD))
+        record(out, f"twice-{attempt}", exported(trainer), {})
+
+
+def disagreement(model: Path, out: Path) -> None:
+    """Rank 1 was handed another step."""
+    trainer = Trainer.create(options(model))
+    step = AStep(step=1 + RANK)
+    try:
+        trainer.execute(step.share(rank=RANK, world_size=WORLD))
+    except RankDisagreementError as error:
+        (out / f"disagreement-{RANK}").write_text(str(error))
+
+
+def poison(model: Path, out: Path) -> None:
+    """Only rank 1's share is poisoned; both ranks must know."""
+    trainer = Trainer.create(options(model, algorithm=AlgorithmOptions(grpo_std="none")))
+    before = exported(trainer)
+    batch = AStep().share(rank=RANK, world_size=WORLD)
+    batch.rewards[8:] *= np.float32(1e38)  # group 2, which rank 1 holds
+    try:
+        trainer.execute(batch)
+    except NonFiniteError as error:
+        (out / f"poison-{RANK}").write_text(str(error))
+    record(out, "poison-weights", exported(trainer) - before, {})
+
+
+def record(out: Path, name: str, array: np.ndarray, metrics: dict[str, float]) -> None:
+    """Keep rank 0's view."""
+    if RANK == 0:
+        np.savez(out / f"{name}.npz", array=array, **metrics)
+
+
+def main() -> None:
+    """Run every scenario."""
+    torch.set_num_threads(1)
+    tied, untied, out = (Path(argument) for argument in sys.argv[1:4])
+    gradient(tied, out)
+    gradient(untied, out)
+    for scenario in (epochs, idle_rank, save_and_resume, resume_from_one_rank, twice, disagreement, poison):
+        scenario(tied, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""From the run file to a rank's options: what a user set is what the trainer gets."""
+
+import pytest
+
+from tetrad_config import load
+from tetrad_learner.rank.options import trainer_options
+from tetrad_learner.trainer.options import ComputeDtype, RowLayout, ScheduleKind
+
+
+def options_of(*overrides, device="cpu", num_steps=100):
+    config = load(["+experiment=demo", *overrides], environ={}).config
+    return trainer_options(config, device=device, num_steps=num_steps)
+
+
+def test_the_epsilon_of_grpo_reaches_the_trainer():
+    assert options_of("trainer.algorithm.grpo_std_epsilon=0.01").algorithm.grpo_std_epsilon == 0.01
+
+
+def test_without_normalising_grpo_divides_by_nothing():
+    assert options_of("trainer.algorithm.grpo_norm_by_std=false").algorithm.grpo_std == "none"
+
+
+@pytest.mark.parametrize("scheduler", ["linear", "cosine"])
+def test_a_falling_learning_rate_ends_with_the_last_optimizer_step_of_the_run(scheduler):
+    optimizer = options_of(
+        f"trainer.policy.optimizer_config.scheduler={scheduler}",
+        "trainer.policy_mini_batch_size=8",
+        "trainer.update_epochs_per_batch=2",
+        num_steps=10,
+    ).optimizer
+
+    assert optimizer.schedule is ScheduleKind(scheduler)
+    assert optimizer.num_training_steps == 10 * (32 // 8) * 2
+
+
+def test_a_token_budget_replaces_both_sizes_of_micro_batches():
+    budget = options_of("trainer.max_tokens_per_microbatch=4096")
+    sizes = options_of(
+        "trainer.max_tokens_per_microbatch=-1",
+        "trainer.micro_train_batch_size_per_gpu=4",
+        "trainer.micro_forward_batch_size_per_gpu=16",
+    )
+
+    assert (budget.max_tokens_per_micro_batch, budget.micro_forward_batch_size) == (4096, None)
+    assert (sizes.max_tokens_per_micro_batch, sizes.micro_train_batch_size, sizes.micro_forward_batch_size) == (
+        None,
+        4,
+        16,
+    )
+
+
+def test_bfloat16_and_packing_are_for_gpus():
+    on_cpu, on_gpu = options_of("trainer.bf16=true"), options_of("trainer.bf16=true", device="cuda")
+
+    assert (on_cpu.compute_dtype, on_cpu.row_layout) == (ComputeDtype.FLOAT32, RowLayout.PADDED)
+    assert (on_gpu.compute_dtype, on_gpu.row_layout) == (ComputeDtype.BFLOAT16, RowLayout.PACKED)
