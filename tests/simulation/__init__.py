@@ -1,0 +1,1 @@
+"""A seeded world around the real core: virtual time, a bad network, crashes at any point."""

@@ -1,0 +1,77 @@
+"""What survives every crash: ledger, inbox, journal, checkpoints, and the log of reports."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tetrad_learner.coordinator.core.events import SampleArrived
+from tetrad_learner.coordinator.core.facts import Fact, GroupDropped, StepSealed
+from tetrad_learner.coordinator.core.image import LedgerImage
+
+Batch = tuple[tuple[int, int, str], ...]
+"""(draw, index, digest of the sample) in the order of training."""
+
+
+def digest_of(*parts: object) -> str:
+    """A short name that depends on every part, equal in every process."""
+    return f"{zlib.crc32(repr(parts).encode()):08x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights of the policy, and how they came to be."""
+
+    digest: str
+    history: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    """(step, draws) of everything that was executed."""
+
+    @property
+    def step(self) -> int:
+        """Steps executed."""
+        return len(self.history)
+
+
+class Disk:
+    """Durable things."""
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self.image = LedgerImage()
+        self.epoch = 0
+        self.inbox: dict[int, dict[int, str]] = {}
+        self.journal: dict[int, Batch] = {}
+        self.checkpoints: dict[int, Weights] = {}
+        self.reports: list[int] = []
+
+    def begin_epoch(self) -> int:
+        """Count a start of the coordinator."""
+        self.epoch += 1
+        return self.epoch
+
+    def read(self) -> LedgerImage:
+        """A new image of everything committed."""
+        image = LedgerImage()
+        image.apply_all(self.facts)
+        return image
+
+    def commit(self, facts: Sequence[Fact], samples: Sequence[SampleArrived]) -> None:
+        """One transaction."""
+        for sample in samples:
+            self.inbox.setdefault(sample.key.draw, {})[sample.index] = sample.digest
+        self.facts.extend(facts)
+        self.image.apply_all(facts)
+        for fact in facts:
+            match fact:
+                case GroupDropped():
+                    self.inbox.pop(fact.draw, None)
+                case StepSealed():
+                    for draw in fact.draws:
+                        del self.inbox[draw]
+
+    def batch(self, draws: Sequence[int]) -> Batch:
+        """Payloads of some draws, ordered by identity."""
+        return tuple((draw, index, self.inbox[draw][index]) for draw in draws for index in sorted(self.inbox[draw]))
+
+    def newest_checkpoint(self) -> Weights | None:
+        """What a new set of ranks loads."""
+        return self.checkpoints[max(self.checkpoints)] if self.checkpoints else None

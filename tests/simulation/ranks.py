@@ -1,0 +1,111 @@
+"""A set of trainer ranks: loads, executes, publishes, saves, and may die in the middle of any of it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from simulation.disk import Weights, digest_of
+from simulation.plan import FAULTS_UNTIL_S
+from tetrad_learner.coordinator.core import events as ev
+from tetrad_wire.ids import PolicyVersion
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+NOTICE_S = 0.5
+"""From a death to the coordinator's knowledge of it, at most."""
+
+
+class RankSet:
+    """All ranks of one start; they live and die together."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._is_alive = True
+        self._weights = Weights("")
+
+    def load(self) -> None:
+        """Take the newest checkpoint, or the initial model."""
+        self._work(0.2, 1.0, self._loaded)
+
+    def execute(self, step: int, lineage: int) -> None:
+        """Train on a sealed step."""
+        world = self._world
+        world.expect(step == self._weights.step + 1, f"step {step} given to ranks at step {self._weights.step}")
+        world.expect(step in world.disk.journal, f"step {step} is executed without a journal")
+        self._work(0.2, 1.0, self._executed, step, lineage)
+
+    def publish(self, version: PolicyVersion, step: int) -> None:
+        """Hand the weights to the broadcaster."""
+        held = self._weights.step
+        self._world.expect(step == held, f"version {version} is of step {step}, the ranks hold {held}")
+        self._work(0.05, 0.3, self._published, version)
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint; the coordinator completes it."""
+        held = self._weights.step
+        self._world.expect(step == held, f"checkpoint of step {step}, the ranks hold {held}")
+        self._work(0.1, 0.5, self._saved, step)
+
+    def kill(self) -> None:
+        """End them without a word."""
+        self._is_alive = False
+
+    def die(self, doing: str) -> None:
+        """Die; the coordinator notices a little later."""
+        if not self._is_alive:
+            return
+        world = self._world
+        world.note("ranks", f"die, {doing}")
+        self._is_alive = False
+        world.agenda.after(world.rng.uniform(0.0, NOTICE_S), world.coordinator.lose_ranks, self)
+
+    # ---- what happens inside
+
+    def _work(self, low_s: float, high_s: float, done: Callable[..., None], *args: Any) -> None:
+        world = self._world
+        seconds = world.rng.uniform(low_s, high_s)
+        if world.may_die():
+            world.agenda.after(seconds * world.rng.random(), self.die, f"not {done.__name__}")
+        else:
+            world.agenda.after(seconds, self._finish, done, args)
+
+    def _finish(self, done: Callable[..., None], args: tuple[Any, ...]) -> None:
+        if self._is_alive:
+            done(*args)
+
+    def _say(self, make: Callable[[float], ev.Event]) -> None:
+        self._world.coordinator.hear_ranks(self, make)
+
+    def _loaded(self) -> None:
+        world = self._world
+        self._weights = world.disk.newest_checkpoint() or Weights(digest_of("initial", world.plan.seed))
+        step = self._weights.step
+        self._say(lambda now: ev.RanksReady(now=now, step=step))
+
+    def _executed(self, step: int, lineage: int) -> None:
+        world = self._world
+        if step == world.plan.faults.poisoned_step:
+            self._say(lambda now: ev.StepPoisoned(now=now, step=step, lineage=lineage, reason="loss is nan"))
+            return
+        batch = world.disk.journal[step]
+        salt = "" if world.plan.is_reproducible else world.rng.random()
+        draws = tuple(dict.fromkeys(draw for draw, _index, _digest in batch))
+        history = (*self._weights.history, (step, draws))
+        self._weights = Weights(digest_of(self._weights.digest, batch, salt), history)
+        self._say(lambda now: ev.StepDone(now=now, step=step, lineage=lineage))
+
+    def _published(self, version: PolicyVersion) -> None:
+        world = self._world
+        digest = self._weights.digest
+        is_calm = world.agenda.now > FAULTS_UNTIL_S
+        is_taken = is_calm or world.rng.random() >= world.plan.faults.publish_failure
+        if is_taken and world.broadcaster.take(version, digest):
+            self._say(lambda now: ev.VersionOut(now=now, version=version, digest=digest))
+        else:
+            world.agenda.after(0.3, self._finish, self._failed, (version,))
+
+    def _failed(self, version: PolicyVersion) -> None:
+        self._say(lambda now: ev.PublishFailed(now=now, version=version, reason="not taken"))
+
+    def _saved(self, step: int) -> None:
+        self._world.coordinator.complete_checkpoint(self, step, self._weights)
