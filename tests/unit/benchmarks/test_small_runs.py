@@ -1,0 +1,24 @@
+"""Each benchmark that needs no model runs, small."""
+
+import pytest
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def test_the_coordinator_settles_leases_of_fake_rollouts():
+    from coordinator import growth, measure
+
+    few, many = await measure(1, 16, 2, 1), await measure(4, 16, 2, 1)
+
+    assert min(few.values()) > 0
+    assert few.keys() == many.keys()
+    figures = {f"replicas_{n}_{name}": value for n, part in ((1, few), (4, many)) for name, value in part.items()}
+    assert growth(figures, [1, 4])["core_cost_per_lease_at_4_replicas_ratio_to_1_replica"] > 0
+
+
+async def test_workers_grade_beside_the_plain_loop():
+    from rewards import measure
+
+    metrics = await measure(40, 1, [1])
+
+    assert min(metrics.values()) > 0
