@@ -1,0 +1,132 @@
+"""Write `docs/reference/metrics.md` from the metrics that each service makes."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from make_protocol_reference import table
+from reference_page import publish
+
+from tetrad_broadcaster.metrics import BroadcasterMetrics
+from tetrad_learner.coordinator.reporting import NAMES, Reporting
+from tetrad_reward.metrics import RewardMetrics
+from tetrad_rollout.metrics import RolloutMetrics
+from tetrad_telemetry.labels import Closed, Label
+from tetrad_telemetry.metrics import Metrics
+
+HEAD: Final = """# Metrics
+
+<!-- Made by tools/make_metrics_reference.py from the services; do not edit. -->
+
+Every process serves `http://127.0.0.1:<metrics port>/metrics` as Prometheus text; `tetrad status` prints the ports, and
+the launcher writes a target file for Prometheus into the run's folder. Names are `tetrad_<service>_<noun>_<unit>`;
+units are seconds, bytes, tokens, ratio. Labels come from closed sets, or are capped at 64 values, after which new
+ones are counted as `other`. Besides those below, each process has `tetrad_build_info` and the usual ones of the
+Prometheus client (`process_*`, `python_*`).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric."""
+
+    name: str
+    kind: str
+    labels: Mapping[str, Label]
+    about: str
+
+
+class RecordingMetrics(Metrics):
+    """Makes metrics as any service does, and keeps a list of them."""
+
+    def __init__(self, service: str, *, scope: str | None = None) -> None:
+        self.rows: list[Row] = []
+        super().__init__(service, version="0", scope=scope)
+
+    def counter(self, noun: str, documentation: str, **options: Any) -> Any:
+        """Record and make."""
+        return self._recorded(super().counter, noun, documentation, options)
+
+    def gauge(self, noun: str, documentation: str, **options: Any) -> Any:
+        """Record and make."""
+        return self._recorded(super().gauge, noun, documentation, options)
+
+    def histogram(self, noun: str, documentation: str, **options: Any) -> Any:
+        """Record and make."""
+        return self._recorded(super().histogram, noun, documentation, options)
+
+    def counters(self, noun: str, documentation: str, **options: Any) -> Any:
+        """Record and make."""
+        return self._recorded(super().counters, noun, documentation, options)
+
+    def gauges(self, noun: str, documentation: str, **options: Any) -> Any:
+        """Record and make."""
+        return self._recorded(super().gauges, noun, documentation, options)
+
+    def histograms(self, noun: str, documentation: str, **options: Any) -> Any:
+        """Record and make."""
+        return self._recorded(super().histograms, noun, documentation, options)
+
+    def _recorded(self, make: Callable[..., Any], noun: str, documentation: str, options: dict[str, Any]) -> Any:
+        made = make(noun, documentation, **options)
+        metric = getattr(made, "metric", made)
+        suffix = "_total" if metric._type == "counter" else ""
+        self.rows.append(Row(f"{metric._name}{suffix}", metric._type, options.get("labels", {}), documentation))
+        return made
+
+
+def main() -> int:
+    """Write the page, or return 1 if it would change."""
+    return publish("metrics.md", render(), maker="tools/make_metrics_reference.py")
+
+
+def render() -> str:
+    """The page."""
+    services = recorded()
+    shared = [row.name for row in RecordingMetrics("none").rows]
+    parts = [HEAD, "## Every service\n\n" + _table([row for row in services["learner"] if row.name in shared])]
+    parts += [
+        f"## {service}\n\n" + _table([row for row in rows if row.name not in shared])
+        for service, rows in services.items()
+    ]
+    return "\n".join(part.rstrip() + "\n" for part in (*parts, _step_figures()))
+
+
+def recorded() -> dict[str, list[Row]]:
+    """Every metric by service."""
+    learner, rollout, reward = RecordingMetrics("learner"), RecordingMetrics("rollout"), RecordingMetrics("reward")
+    broadcaster = RecordingMetrics("broadcaster", scope="broadcast")
+    Reporting(learner, [], samples_per_step=1)
+    RolloutMetrics(rollout)
+    RewardMetrics(reward)
+    BroadcasterMetrics(broadcaster)
+    return {one.service: one.rows for one in (learner, rollout, reward, broadcaster)}
+
+
+def _table(rows: Sequence[Row]) -> str:
+    cells = ((f"`{row.name}`", row.kind, _labels(row.labels), row.about) for row in rows)
+    return table(("metric", "kind", "labels", "meaning"), cells)
+
+
+def _labels(labels: Mapping[str, Label]) -> str:
+    def text(name: str, label: Label) -> str:
+        if isinstance(label, Closed):
+            return f"`{name}`: {', '.join(label.values)}"
+        return f"`{name}`: names, at most {label.limit}"
+
+    return "; ".join(text(name, label) for name, label in labels.items())
+
+
+def _step_figures() -> str:
+    rows = ((", ".join(f"`{name}`" for name in names), f"`{source}`") for source, names in NAMES.items())
+    about = (
+        "Loggers (console, `metrics.jsonl`, TensorBoard) get one record per training step. What the ranks report "
+        "stands there under these names, the tutorial's first, then SkyRL's; beside them `train/mean_reward`, "
+        "`generate/…`, `timing/…`, `eval/…`."
+    )
+    return f"## Figures of a step\n\n{about}\n\n" + table(("name in the logs", "reported by rank 0 as"), rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
