@@ -224,11 +224,13 @@ class GroupJob:
             action = self.shop.renderer.text(sample.token_ids, stop_strings=self.lease.sampling.stop)
             graded = await self._grade(seat, trajectory.num_turns - 1, action)
             metrics |= graded.metrics
-            trajectory.reward(graded.reward or 0.0)
+            assert graded.reward is not None, "a grade without a reward was refused above"
+            trajectory.reward(graded.reward)
             self.progress += 1
             if graded.is_done or trajectory.num_turns >= self.lease.max_turns:
-                self._open_episodes.pop(seat.episode, None)
-                seat.replica.num_episodes -= 1
+                # One that ends by our bound stays open at its replica until the group closes it.
+                if graded.is_done and self._open_episodes.pop(seat.episode, None) is not None:
+                    seat.replica.num_episodes -= 1
                 return self._deliver(seat, trajectory, metrics, response=action)
             observed = self.shop.renderer.observation(_plain(graded.observations), after=trajectory.ids)
             if len(trajectory.ids) + len(observed) > self.shop.max_input_length:

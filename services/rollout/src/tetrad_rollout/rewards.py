@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from tetrad_telemetry.logs import get_logger
-from tetrad_transport import Connection, DeadlineError, Transport
+from tetrad_transport import Connection, DeadlineError, Transport, TransportError
+from tetrad_wire import LocalProtocolError
 from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages.episodes import (
     CloseEpisodes,
@@ -86,7 +87,7 @@ class Replica:
         self.num_episodes -= len(episodes)
         try:
             self.connection.send_nowait(CloseEpisodes(episodes=tuple(episodes)))
-        except Exception as error:
+        except (TransportError, LocalProtocolError) as error:
             log.debug("close_not_sent", error=str(error))
 
     async def _ask(self, request: msgspec.Struct, *, timeout_s: float) -> msgspec.Struct:
