@@ -42,7 +42,7 @@ demo: $(STAMP)  ## Four services on this machine; a tiny model learns to add (SE
 test: $(STAMP)  ## Lint, types, import rules and every test of the CPU set-up
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -q -n 2 -m "not live" $(PYTEST_ARGUMENTS)
-	$(BIN)/python -m pytest -m live --durations=20 $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -q -n 2 -m live --durations=20 tests/chaos tests/e2e tests/integration $(PYTEST_ARGUMENTS)
 
 check: $(STAMP) lint typecheck  ## Lint, types, import rules, sizes and declared dependencies only
 

@@ -1,5 +1,7 @@
 """Runs that clean up after themselves, and the undisturbed run that the others are compared with."""
 
+import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,19 +25,29 @@ def make_run(tmp_path: Path) -> Iterator[MakeRun]:
 
 
 @pytest.fixture(scope="session")
-def calm_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunUnderTest]:
-    """A run that nobody hurt, ended and checked."""
-    run = RunUnderTest(tmp_path_factory.mktemp("calm"))
-    try:
-        assert run.start().finish() == 0, run.last_words()
-        run.check_fates()
-        run.check_nothing_is_left()
-        yield run
-    finally:
-        run.stop()
+def calm_run(tmp_path_factory: pytest.TempPathFactory) -> RunUnderTest:
+    """A run that nobody hurt, ended and checked; made once, by whichever test process comes first."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    run = RunUnderTest(shared / "calm")
+    with (shared / "calm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not run.has_ended_well():
+            _run_undisturbed(run)
+    return run
 
 
 @pytest.fixture(scope="session")
 def calm_weights(calm_run: RunUnderTest) -> bytes:
     """The final weights of the undisturbed run."""
     return calm_run.weights()
+
+
+def _run_undisturbed(run: RunUnderTest) -> None:
+    try:
+        assert run.start().finish() == 0, run.last_words()
+        run.check_fates()
+        run.check_nothing_is_left()
+    finally:
+        run.stop()

@@ -181,7 +181,14 @@ class RunUnderTest:
 
     def weights(self) -> bytes:
         """The final model."""
-        return (self.run_dir / "checkpoints" / f"global_step_{NUM_STEPS}" / "model.safetensors").read_bytes()
+        return self._final_model().read_bytes()
+
+    def has_ended_well(self) -> bool:
+        """Whether the last checkpoint was written, which is then in its place as a whole."""
+        return self._final_model().exists()
+
+    def _final_model(self) -> Path:
+        return self.run_dir / "checkpoints" / f"global_step_{NUM_STEPS}" / "model.safetensors"
 
     def _slow_reward(self, seconds: float) -> tuple[str, ...]:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -107,7 +107,9 @@ async def start_ranks(
     incarnation = secrets.token_hex(8)
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1"),
-        *(f"--nproc-per-node={world_size}", "--max-restarts=0", "-m", "tetrad_learner.rank"),
+        *(f"--nproc-per-node={world_size}", "--max-restarts=0"),
+        # Its own default is a new folder below /tmp for each start, which a kill leaves there.
+        *(f"--log-dir={run_dir / 'logs' / 'torchrun'}", "-m", "tetrad_learner.rank"),
         *("--set", incarnation, *arguments),
     ]
     process = await asyncio.create_subprocess_exec(
