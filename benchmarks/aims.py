@@ -22,6 +22,7 @@ UNITS: Final = {
     "tokens": "tokens",
     "samples": "samples",
     "count": "",
+    "correct_share": "",
 }
 """Ending of a metric's name → its unit. A ratio has none."""
 RATIO: Final = re.compile(r"(?P<what>.+)_ratio_to_(?P<peer>.+)")
@@ -76,6 +77,7 @@ AIMS: Final = (
     _at_least(r"weight_sync.*", r"end_to_end_ratio_to_memcpy", 0.2),
     _at_least(r"grpo_step.*", r"samples_per_s_ratio_to_trl", 2.0),
     _at_most(r"grpo_step.*", r"all_processes_peak_pss_ratio_to_trl", 0.5),
+    _at_least(r"algorithms", r".+_sampled_after_correct_share", 0.6),
     # Flat, but for noise.
     _at_most(r"coordinator", r"\w+_cost_per_lease_at_\d+_replicas_ratio_to_1_replica", 1.5),
 )
