@@ -263,8 +263,8 @@ async def test_a_broadcaster_killed_in_mid_publish_is_replaced_and_the_same_vers
 
         engine = await site.start_engine("rollout-0")
         assert await engine.fetch(1) == published.digest
+        # The learner's is left; that of the killed broadcaster is removed by whoever looks first, of this run or another.
         assert len(stale & set(site.segments())) == 1
-        assert "stale_segments_removed" in site.log()
 
 
 async def test_a_broadcaster_that_lost_everything_says_so_and_is_given_the_same_bytes_again():
