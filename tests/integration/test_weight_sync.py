@@ -263,7 +263,7 @@ async def test_a_broadcaster_killed_in_mid_publish_is_replaced_and_the_same_vers
 
         engine = await site.start_engine("rollout-0")
         assert await engine.fetch(1) == published.digest
-        # The learner's is left; that of the killed broadcaster is removed by whoever looks first, of this run or another.
+        # The learner's is left; that of the killed broadcaster goes with whoever looks first, of this run or another.
         assert len(stale & set(site.segments())) == 1
 
 
