@@ -27,6 +27,7 @@ def test_padding_changes_no_sum_and_no_mean() -> None:
     [
         ("token_mean", (2 * 1 + 6 * 5) / 8),
         ("sequence_mean", (1 + 5) / 2),
+        ("prompt_mean", (2 * 1 + 6 * 5) / 8),
         ("seq_mean_token_sum_norm", (2 * 1 + 6 * 5) / (2 * 10)),
     ],
 )
@@ -48,3 +49,11 @@ def test_a_constant_divisor_must_be_given() -> None:
 
     with pytest.raises(ValueError, match="max_sequence_tokens is 0"):
         reductions.get("seq_mean_token_sum_norm")(empty)
+
+
+def test_prompt_mean_gives_every_prompt_the_same_say() -> None:
+    of_two = MiniBatchCounts(tokens_N=torch.tensor([1, 3, 2]), group_N=torch.tensor([5, 5, 2]), max_sequence_tokens=10)
+
+    weights = reductions.get("prompt_mean")(of_two)
+
+    assert (weights * of_two.tokens_N).tolist() == pytest.approx([1 / 8, 3 / 8, 1 / 2])

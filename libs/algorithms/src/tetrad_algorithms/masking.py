@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from tetrad_algorithms.registry import Registry
@@ -51,7 +52,25 @@ class MiniBatchCounts:
 Reduction = Callable[[MiniBatchCounts], Tensor]
 """Returns float64[N]: the weight of each trained token of each sample."""
 
-reductions: Registry[Reduction] = Registry("trainer.algorithm.loss_reduction")
+
+def guarded(reduction: Reduction, name: str) -> Reduction:
+    """Return somebody else's reduction with its result checked; the checked one raises ValueError with the name."""
+
+    def checked(counts: MiniBatchCounts) -> Tensor:
+        weight_N = reduction(counts)
+        if weight_N.shape != counts.tokens_N.shape:
+            raise ValueError(
+                f"reduction {name!r} returned shape {tuple(weight_N.shape)}; one weight for each of the "
+                f"{len(counts.tokens_N)} samples is needed"
+            )
+        if not bool(weight_N.isfinite().all()):
+            raise ValueError(f"reduction {name!r} returned weights that are no finite numbers; clamp tokens_N to 1")
+        return weight_N.detach().double()
+
+    return checked
+
+
+reductions: Registry[Reduction] = Registry("trainer.algorithm.loss_reduction", guard=guarded)
 
 
 @reductions.register("token_mean")
@@ -77,6 +96,26 @@ def sequence_mean(counts: MiniBatchCounts) -> Tensor:
     tensor([0.5000, 0.1250], dtype=torch.float64)
     """
     return 1.0 / (counts.tokens_N.clamp(min=1).double() * max(1, len(counts.tokens_N)))
+
+
+@reductions.register("prompt_mean")
+def prompt_mean(counts: MiniBatchCounts) -> Tensor:
+    """Mean over all tokens of a prompt's group, then over prompts: 1 / (P · tokens of the group).
+
+    A prompt counts in P even if none of its tokens is trained.
+
+    >>> import torch
+    >>> prompt_mean(
+    ...     MiniBatchCounts(
+    ...         tokens_N=torch.tensor([1, 3, 2]), group_N=torch.tensor([7, 7, 9]), max_sequence_tokens=8
+    ...     )
+    ... )
+    tensor([0.1250, 0.1250, 0.2500], dtype=torch.float64)
+    """
+    _, index_N = torch.unique(counts.group_N, return_inverse=True)
+    num_prompts = max(1, int(index_N.max()) + 1 if len(index_N) else 0)
+    tokens_P = counts.tokens_N.new_zeros(num_prompts).index_add(0, index_N, counts.tokens_N)
+    return 1.0 / (tokens_P[index_N].clamp(min=1).double() * num_prompts)
 
 
 @reductions.register("seq_mean_token_sum_norm")

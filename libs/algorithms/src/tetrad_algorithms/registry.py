@@ -1,19 +1,22 @@
 """A registry: names from the run file on one side, functions on the other.
 
-Owns the spelling of the names and the error for a wrong one. Must not know what the functions compute.
+Owns the spelling of the names and the error for a wrong one; functions of others are found by `plugins`. Must not know
+what the functions compute.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
+
+from tetrad_algorithms import plugins
 
 F = TypeVar("F")
 
 
 class UnknownNameError(ValueError):
-    """The run file names something that nobody registered."""
+    """The run file names something that nobody registered; for `module:function` it is a PluginError instead."""
 
     def __init__(self, *, key: str, name: str, known: tuple[str, ...]) -> None:
         close = difflib.get_close_matches(name, known, n=1)
@@ -37,9 +40,13 @@ class Registry(Generic[F]):
     tetrad_algorithms.registry.UnknownNameError: example.shape is 'sqare'; known are square; did you mean 'square'?
     """
 
-    def __init__(self, key: str) -> None:
-        """Name the configuration `key` whose values are looked up here."""
+    def __init__(self, key: str, *, guard: Callable[[F, str], F] | None = None) -> None:
+        """Name the configuration `key` whose values are looked up here.
+
+        `guard` gets a function of others and its name, and returns one that checks what that one returns.
+        """
         self._key = key
+        self._guard = guard
         self._entries: dict[str, F] = {}
 
     def register(self, name: str) -> Callable[[F], F]:
@@ -54,11 +61,18 @@ class Registry(Generic[F]):
         return enter
 
     def get(self, name: str) -> F:
-        """Return the entry called `name`; raises UnknownNameError with the nearest spelling."""
-        if name not in self._entries:
-            raise UnknownNameError(key=self._key, name=name, known=self.names())
-        return self._entries[name]
+        """Return the function called `name`: a registered one, else that of an entry point or `module:function`.
+
+        Raises UnknownNameError with the nearest spelling, or PluginError where foreign code is no such function.
+        """
+        if name in self._entries:
+            return self._entries[name]
+        found = plugins.find(self._key, name)
+        if found is None:
+            raise UnknownNameError(key=self._key, name=name, known=(*self.names(), *plugins.installed(self._key)))
+        function = cast("F", found)
+        return self._guard(function, name) if self._guard else function
 
     def names(self) -> tuple[str, ...]:
-        """Return all registered names, sorted."""
+        """Return all registered names, sorted; those of entry points are not among them."""
         return tuple(sorted(self._entries))

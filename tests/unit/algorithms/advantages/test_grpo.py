@@ -1,4 +1,4 @@
-"""Advantages against numpy, by hand, and at their edges."""
+"""GRPO against numpy, by hand, and at its edges."""
 
 from __future__ import annotations
 
@@ -7,20 +7,30 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from tetrad_algorithms.advantages import AdvantageOptions, Advantages, GrpoStd, Outcomes, estimators, grpo
+from tetrad_algorithms.advantages import (
+    AdvantageOptions,
+    Advantages,
+    GrpoSingleton,
+    GrpoStd,
+    Outcomes,
+    estimators,
+    grpo,
+)
 from tetrad_algorithms.registry import UnknownNameError
 
 
 def of(rewards: list[float], groups: list[int] | None = None, *, std: GrpoStd = GrpoStd.SAMPLE) -> Advantages:
     """GRPO with one trained token per sample."""
-    outcomes = Outcomes(
+    return grpo(outcomes(rewards, groups), AdvantageOptions(grpo_std=std))
+
+
+def outcomes(rewards: list[float], groups: list[int] | None = None) -> Outcomes:
+    return Outcomes(
         rewards_N=torch.tensor(rewards),
         group_N=torch.tensor(groups or [0] * len(rewards)),
         sample_T=torch.arange(len(rewards)),
     )
-    return grpo(outcomes, AdvantageOptions(grpo_std=std))
 
 
 def oracle(rewards: np.ndarray, groups: np.ndarray, std: GrpoStd) -> np.ndarray:
@@ -62,12 +72,23 @@ def test_grpo_equals_the_numpy_oracle(rewards: list[float], std: GrpoStd, data: 
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_a_group_of_one_gets_zero_and_is_counted() -> None:
-    for std in GrpoStd:
-        found = of([5.0, 1.0, 2.0], [7, 3, 3], std=std)
+@pytest.mark.parametrize("std", GrpoStd)
+def test_a_group_of_one_gets_zero_and_is_counted(std: GrpoStd) -> None:
+    found = of([5.0, 1.0, 2.0], [7, 3, 3], std=std)
 
-        assert found.token_T[0] == 0.0
-        assert found.singleton_groups == 1
+    assert found.token_T[0] == 0.0
+    assert found.singleton_groups == 1
+
+
+@pytest.mark.parametrize("std", GrpoStd)
+def test_on_request_a_group_of_one_gets_its_reward_and_is_counted_all_the_same(std: GrpoStd) -> None:
+    options = AdvantageOptions(grpo_std=std, grpo_singleton=GrpoSingleton.RAW_REWARD)
+
+    found = grpo(outcomes([5.0, 1.0, 2.0], [7, 3, 3]), options)
+
+    assert found.token_T[0] == 5.0
+    assert found.token_T[1:].tolist() == of([1.0, 2.0], std=std).token_T.tolist()
+    assert found.singleton_groups == 1
 
 
 def test_a_group_without_spread_gets_exactly_zero_and_is_counted() -> None:
@@ -87,23 +108,19 @@ def test_the_order_of_samples_and_the_numbers_of_groups_mean_nothing() -> None:
 
 
 def test_every_token_of_a_sample_gets_the_samples_advantage() -> None:
-    outcomes = Outcomes(
-        rewards_N=torch.tensor([0.0, 1.0]), group_N=torch.tensor([0, 0]), sample_T=torch.tensor([1, 1, 0])
-    )
+    two = Outcomes(rewards_N=torch.tensor([0.0, 1.0]), group_N=torch.tensor([0, 0]), sample_T=torch.tensor([1, 1, 0]))
 
-    found: Tensor = grpo(outcomes, AdvantageOptions(grpo_std=GrpoStd.NONE)).token_T
+    found = grpo(two, AdvantageOptions(grpo_std=GrpoStd.NONE)).token_T
 
     assert found.tolist() == [0.5, 0.5, -0.5]
+
+
+def test_the_epsilon_is_added_to_the_deviation() -> None:
+    options = AdvantageOptions(grpo_std=GrpoStd.POPULATION, grpo_std_epsilon=1.0)
+
+    assert grpo(outcomes([0.0, 2.0]), options).token_T.tolist() == [-0.5, 0.5]
 
 
 def test_a_misspelt_estimator_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UnknownNameError, match=r"advantage_estimator is 'gpro'.*did you mean 'grpo'"):
         estimators.get("gpro")
-
-
-def test_the_epsilon_is_added_to_the_deviation() -> None:
-    outcomes = Outcomes(rewards_N=torch.tensor([0.0, 2.0]), group_N=torch.tensor([0, 0]), sample_T=torch.tensor([0, 1]))
-
-    found = grpo(outcomes, AdvantageOptions(grpo_std=GrpoStd.POPULATION, grpo_std_epsilon=1.0)).token_T
-
-    assert found.tolist() == [-0.5, 0.5]
