@@ -1,5 +1,7 @@
 """Machine: what a file asks for and a host lacks, and the overrides that make it run."""
 
+import dataclasses
+
 import pytest
 
 from tetrad_config import MachineFacts, check_machine, commands_to_run, overrides_to_run, probe_machine
@@ -75,3 +77,12 @@ def test_the_demo_runs_here_and_anywhere(load_run):
     config = load_run("+experiment=demo").config
 
     assert check_machine(config, probe_machine(config, {})) == []
+
+
+def test_a_function_that_a_rank_could_not_use_is_refused_with_the_reason(load_run):
+    config = load_run("+experiment=demo", "trainer.algorithm.policy_loss_type=mine:gentle").config
+    machine = dataclasses.replace(a_machine(), unusable={"trainer.algorithm.policy_loss_type": "no module 'mine'"})
+
+    (refusal,) = check_machine(config, machine)
+
+    assert str(refusal) == "trainer.algorithm.policy_loss_type: asks for mine:gentle; no module 'mine'"

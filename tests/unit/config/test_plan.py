@@ -22,7 +22,7 @@ def test_the_tutorials_numbers(load_tutorial):
     assert worked_out.length.optimizer_steps == 1160
     assert worked_out.length.evaluations == 59
     assert worked_out.storage.checkpoints_written == 29
-    assert worked_out.storage.checkpoints_kept == 3
+    assert worked_out.storage.checkpoints_kept == 29
     assert worked_out.storage.checkpoint_bytes == 7_000_000_000
 
 
@@ -44,6 +44,17 @@ def test_max_steps_bounds_the_run_even_where_rows_are_unknown(load_run):
     assert worked_out.length.steps == 120
     assert worked_out.length.evaluations == 2
     assert worked_out.storage.checkpoints_written == 3
+
+
+def test_the_best_checkpoint_takes_its_room_beside_the_newest_and_the_one_being_written(load_tutorial):
+    limited = plan(load_tutorial("trainer.max_ckpts_to_keep=2").config, None, parameters=10)
+    newest_only = ("trainer.max_ckpts_to_keep=2", "trainer.best_ckpt_metric=null")
+    without_best = plan(load_tutorial(*newest_only).config, None, parameters=10)
+
+    assert limited.storage.checkpoints_kept == 3
+    assert limited.storage.disk_bytes == 4 * limited.storage.checkpoint_bytes
+    assert "the newest 2 and the best by eval/all/mean_reward of 29 checkpoints stay" in " ".join(limited.notices)
+    assert without_best.storage.disk_bytes == 3 * without_best.storage.checkpoint_bytes
 
 
 def test_a_batch_larger_than_the_data_is_refused(load_run):

@@ -14,8 +14,10 @@ def test_the_tutorials_plan_says_its_numbers(load_tutorial):
         "8 per mini-batch and rank, of 8 samples",
         "4 per training step",
         "29 per epoch, 10 epochs, 290 in all",
-        "29 written, 3 kept, 7.0 GB each",
-        "note: the newest 3 of 29 checkpoints stay; trainer.max_ckpts_to_keep=-1 keeps all",
+        "29 written, 29 kept, 7.0 GB each",
+        "disk for checkpoints    203.0 GB at most",
+        "memory of the host      7.0 GB while a checkpoint is written",
+        "note: trainer.max_ckpts_to_keep=-1: no checkpoint is ever removed",
     ):
         assert expected in text
 

@@ -48,9 +48,7 @@ def test_a_key_that_is_not_built_is_refused_unless_at_an_accepted_value(key):
 @pytest.mark.parametrize(
     ("overrides", "key"),
     [
-        (["trainer.algorithm.advantage_estimator=rloo"], "trainer.algorithm.advantage_estimator"),
         (["trainer.policy.model.lora.rank=32", "generator.enable_lora=true"], "trainer.policy.model.lora.rank"),
-        (["trainer.critic.model.path=Qwen/Qwen2.5-0.5B-Instruct"], "trainer.critic.model.path"),
         (["trainer.strategy=megatron"], "trainer.strategy"),
         (["generator.sampling_params.repetition_penalty=1.1"], "generator.sampling_params.repetition_penalty"),
         (["generator.run_engines_locally=false"], "generator.run_engines_locally"),

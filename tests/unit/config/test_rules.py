@@ -126,10 +126,52 @@ def test_gae_needs_a_critic(problems_of):
     )
 
 
+def test_maxrl_excludes_a_penalty_in_the_reward(problems_of):
+    (problem,) = problems_of(
+        "trainer.algorithm.advantage_estimator=maxrl",
+        "trainer.algorithm.use_kl_loss=false",
+        "trainer.algorithm.use_kl_in_reward=true",
+    )
+
+    assert problem.startswith("trainer.algorithm.use_kl_in_reward: the penalty can make a group's mean negative")
+
+
 def test_importance_sampling_excludes_covariance_losses(problems_of):
     problems = problems_of("trainer.algorithm.use_tis=true", "trainer.algorithm.policy_loss_type=kl_cov")
 
     assert any("kl_cov cannot be combined with importance sampling" in problem for problem in problems)
+
+
+CORRECTION = "trainer.algorithm.off_policy_correction"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        ([f"{CORRECTION}.geo_mask_low=1.2"], "1.2 must be below geo_mask_high=1.01"),
+        ([f"{CORRECTION}.product_mask_low=3"], "3 must be below product_mask_high=2"),
+        ([f"{CORRECTION}.token_mask_is_threshold_low=0.5"], "the token mask has two bounds and one is null"),
+        (["trainer.algorithm.clip_cov.clip_cov_ub=0.5"], "1 must be below clip_cov_ub=0.5"),
+        (
+            ["trainer.algorithm.use_rollout_logprobs_as_old=true", f"{CORRECTION}.sequence_mask_metric=product"],
+            "compares old with rollout log-probs, and use_rollout_logprobs_as_old=true makes them equal",
+        ),
+        (
+            ["trainer.algorithm.use_tis=true", f"{CORRECTION}.tis_ratio_type=sequence"],
+            "means tis_ratio_type=token, and tis_ratio_type=sequence is set",
+        ),
+        (
+            [f"{CORRECTION}.tis_ratio_type=token", "trainer.algorithm.policy_loss_type=rollout_is"],
+            "rollout_is cannot be combined with importance sampling",
+        ),
+        (
+            ["trainer.algorithm.advantage_estimator=gae", "trainer.critic.model.path=m", "trainer.train_batch_size=32"],
+            "256 prompts is more than trainer.train_batch_size=32; set trainer.critic_mini_batch_size=32",
+        ),
+    ],
+)
+def test_settings_of_the_algorithm_that_exclude_each_other_are_explained(problems_of, overrides, problem):
+    assert any(problem in line for line in problems_of(*overrides))
 
 
 def test_a_token_budget_replaces_the_micro_batch_rule(load_run):

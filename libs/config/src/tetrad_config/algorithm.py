@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tetrad_config.correction import Cispo, ClipCov, DynamicSampling, KlCov, OffPolicyCorrection, Sapo
+from tetrad_config.correction import Cispo, ClipCov, DynamicSampling, KlCov, OffPolicyCorrection, OverlongBuffer, Sapo
+from tetrad_config.plugin import own_or_plugin
 from tetrad_config.section import Count, Interval, NonNegativeFloat, PositiveFloat, Section, Share
 
 
@@ -32,6 +33,7 @@ class PolicyLoss(StrEnum):
     CISPO = "cispo"
     SAPO = "sapo"
     IMPORTANCE_SAMPLING = "importance_sampling"
+    ROLLOUT_IS = "rollout_is"
 
 
 class LossReduction(StrEnum):
@@ -39,6 +41,7 @@ class LossReduction(StrEnum):
 
     TOKEN_MEAN = "token_mean"  # noqa: S105  # tokens, not secrets
     SEQUENCE_MEAN = "sequence_mean"
+    PROMPT_MEAN = "prompt_mean"
     SEQ_MEAN_TOKEN_SUM_NORM = "seq_mean_token_sum_norm"  # noqa: S105  # tokens, not secrets
 
 
@@ -56,6 +59,13 @@ class GrpoStd(StrEnum):
 
     SAMPLE = "sample"
     POPULATION = "population"
+
+
+class GrpoSingleton(StrEnum):
+    """What a sample gets that is alone in its group."""
+
+    ZERO = "zero"
+    RAW_REWARD = "raw_reward"
 
 
 class KlController(StrEnum):
@@ -76,30 +86,37 @@ class KlControl(Section):
     """Samples over which the adaptive coefficient reacts."""
 
 
+AnyEstimator = Annotated[AdvantageEstimator | str, own_or_plugin(AdvantageEstimator, "tetrad.advantage_estimators")]
+AnyPolicyLoss = Annotated[PolicyLoss | str, own_or_plugin(PolicyLoss, "tetrad.policy_losses")]
+AnyReduction = Annotated[LossReduction | str, own_or_plugin(LossReduction, "tetrad.loss_reductions")]
+
+
 class Algorithm(Section):
     """`trainer.algorithm`: advantages, loss, divergence."""
 
-    advantage_estimator: Annotated[AdvantageEstimator, Field(strict=False)] = AdvantageEstimator.GRPO
-    """Which estimator turns rewards into advantages."""
+    advantage_estimator: AnyEstimator = AdvantageEstimator.GRPO
+    """Which estimator turns rewards into advantages; `gae` needs a critic. `module:function` is one of your own."""
     grpo_norm_by_std: bool = True
     """Whether GRPO divides by the group's standard deviation; false is Dr. GRPO."""
     grpo_std: Annotated[GrpoStd, Field(strict=False)] = GrpoStd.SAMPLE
     """Deviation with divisor n - 1 (`sample`, as in SkyRL) or n (`population`, as in the tutorial's example)."""
     grpo_std_epsilon: PositiveFloat = 1e-6
     """Added to the deviation before dividing."""
+    grpo_singleton: Annotated[GrpoSingleton, Field(strict=False)] = GrpoSingleton.ZERO
+    """Advantage of a sample that is alone in its group, under `grpo` and `maxrl`: 0, or its reward as in SkyRL."""
     advantage_batch_normalize: bool = False
     """Whether advantages are whitened over the batch after the estimator."""
     zero_variance_filter: bool = False
     """Whether groups whose rewards are all equal are masked out of the loss."""
     lambd: Share = 1.0
-    """Lambda of GAE and REINFORCE++."""
+    """Lambda of GAE: 1 trusts the rewards, 0 the critic."""
     gamma: Share = 1.0
     """Discount per token of GAE and REINFORCE++."""
 
-    policy_loss_type: Annotated[PolicyLoss, Field(strict=False)] = PolicyLoss.REGULAR
-    """Which loss the policy descends."""
-    loss_reduction: Annotated[LossReduction, Field(strict=False)] = LossReduction.TOKEN_MEAN
-    """How losses of tokens become one number."""
+    policy_loss_type: AnyPolicyLoss = PolicyLoss.REGULAR
+    """Which loss the policy descends; `module:function` is one of your own."""
+    loss_reduction: AnyReduction = LossReduction.TOKEN_MEAN
+    """How the losses of tokens (policy, divergence and entropy alike) become one number; or `module:function`."""
     eps_clip_low: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """The probability ratio is clipped below at 1 minus this."""
     eps_clip_high: NonNegativeFloat = 0.2
@@ -108,8 +125,8 @@ class Algorithm(Section):
     """Bound of the dual clip for negative advantages."""
     value_clip: PositiveFloat = 0.2
     """Range in which the critic's value may move in one update."""
-    value_head_prefix: str = "value_head"
-    """Name of the critic's output layer."""
+    value_head_prefix: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = "value_head"
+    """Name of the critic's output layer, in its model folder and in checkpoints."""
 
     use_kl_loss: bool = True
     """Whether the divergence from the reference is added to the loss."""
@@ -126,6 +143,8 @@ class Algorithm(Section):
     entropy_loss_coef: NonNegativeFloat = 0.01
     """Coefficient of the entropy bonus, per nat."""
 
+    use_rollout_logprobs_as_old: bool = False
+    """Whether the engine's log-probs stand in for the learner's before the update, which saves a forward pass."""
     use_tis: bool = False
     """Old spelling of `off_policy_correction.tis_ratio_type=token`."""
     tis_imp_ratio_cap: float = -1.0
@@ -134,6 +153,8 @@ class Algorithm(Section):
     """What is done about engine and learner disagreeing on log-probs."""
     dynamic_sampling: DynamicSampling = Field(default_factory=DynamicSampling)
     """What is done about groups without a signal."""
+    overlong_buffer: OverlongBuffer = Field(default_factory=OverlongBuffer)
+    """What a response costs that comes near the longest."""
     sapo: Sapo = Field(default_factory=Sapo)
     """Parameters of the `sapo` loss."""
     clip_cov: ClipCov = Field(default_factory=ClipCov)

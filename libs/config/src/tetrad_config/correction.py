@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tetrad_config.section import Fraction, Interval, NonNegativeFloat, PositiveFloat, Section
+from tetrad_config.section import Count, Fraction, Interval, NonNegativeFloat, PositiveFloat, Section
 
 
 class RatioLevel(StrEnum):
@@ -40,6 +40,10 @@ class OffPolicyCorrection(Section):
     """Largest weight of a token."""
     sequence_tis_ratio_clip_high: PositiveFloat = 5.0
     """Largest weight of a sequence."""
+    token_mask_is_threshold_low: NonNegativeFloat | None = None
+    """Tokens below this ratio are masked (IcePop); null is off, and needs the other to be null."""
+    token_mask_is_threshold_high: PositiveFloat | None = None
+    """Tokens above this ratio are masked (IcePop); null is off, and needs the other to be null."""
     sequence_mask_metric: Annotated[SequenceMaskMetric, Field(strict=False)] | None = None
     """Metric by which whole sequences are masked; null is off."""
     geo_mask_high: PositiveFloat = 1.01
@@ -65,6 +69,17 @@ class DynamicSampling(Section):
     """Batches drawn for one step before the run gives up; -1 is no limit."""
     min_replace_ratio: Fraction = 0.3
     """Share of good groups that `replace` needs."""
+
+
+class OverlongBuffer(Section):
+    """`overlong_buffer`: long responses are punished before they are cut off (DAPO)."""
+
+    enable: bool = False
+    """Whether they are."""
+    len: Count = 512
+    """Tokens before the longest response over which the punishment grows."""
+    penalty_factor: PositiveFloat = 1.0
+    """Punishment of a response of the longest length, taken from its reward."""
 
 
 class Sapo(Section):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tetrad_config.foreign import functions_of_others
 from tetrad_config.generator import Backend
 from tetrad_config.layer import Origin
 from tetrad_config.machine_facts import MachineFacts, files_read, models_loaded
@@ -47,7 +48,8 @@ class Refusal:
 
     def __str__(self) -> str:
         fixes = [part for part in (self.command and f"run `{self.command}`", " ".join(self.overrides)) if part]
-        return f"{self.key}: asks for {self.asked}; {self.found}; fix: {', then add '.join(fixes)}"
+        fix = f"; fix: {', then add '.join(fixes)}" if fixes else ""
+        return f"{self.key}: asks for {self.asked}; {self.found}{fix}"
 
 
 def _gpus_asked(config: RunConfig) -> int:
@@ -169,12 +171,18 @@ def _data_files(config: RunConfig, facts: MachineFacts, _origins: Origins) -> It
                 )
 
 
+def _functions(config: RunConfig, facts: MachineFacts, _origins: Origins) -> Iterator[Refusal]:
+    for key, function in functions_of_others(config).items():
+        if key in facts.unusable:
+            yield Refusal(key=key, asked=function, found=facts.unusable[key])
+
+
 def check_machine(config: RunConfig, facts: MachineFacts, *, origins: Origins | None = None) -> list[Refusal]:
     """Return where `config` asks for what the machine lacks; empty means that it can run here.
 
     With the `origins` of the values, the overrides that are named also win over what stands on the command line.
     """
-    checks = (_engine, _gpus, _number_format, _model_files, _data_files)
+    checks = (_engine, _gpus, _number_format, _model_files, _data_files, _functions)
     return [refusal for check in checks for refusal in check(config, facts, origins or {})]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from tetrad_config.foreign import functions_of_others, unusable
 from tetrad_config.run import RunConfig
 from tetrad_config.section import OFF
 
@@ -31,6 +32,8 @@ class MachineFacts:
     """Whether the Hugging Face Hub is not to be asked."""
     absent: frozenset[str]
     """Files and models that the run file names and that are not here."""
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with the functions of others that the run file names, by key."""
 
 
 def _visible(names: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -67,6 +70,8 @@ def models_loaded(config: RunConfig) -> dict[str, str]:
     models = {"trainer.policy.model.path": config.trainer.policy.model.path}
     if algorithm.use_kl_loss or algorithm.use_kl_in_reward:
         models["trainer.ref.model.path"] = config.trainer.ref.model.path
+    if config.trainer.has_critic and config.trainer.critic.model.path is not None:
+        models["trainer.critic.model.path"] = config.trainer.critic.model.path
     return models
 
 
@@ -81,7 +86,7 @@ def files_read(config: RunConfig) -> dict[str, tuple[str, ...]]:
 
 
 def probe_machine(config: RunConfig, environ: Mapping[str, str]) -> MachineFacts:
-    """Look at this host: GPUs, cores, sglang, and the files that `config` names."""
+    """Look at this host: GPUs, cores, sglang, and the files, models and functions that `config` names."""
     is_offline = environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     files = [file for listed in files_read(config).values() for file in listed]
     absent = {file for file in files if not Path(file).exists()}
@@ -95,4 +100,5 @@ def probe_machine(config: RunConfig, environ: Mapping[str, str]) -> MachineFacts
         has_sglang=find_spec("sglang") is not None,
         is_offline=is_offline,
         absent=frozenset(absent),
+        unusable=unusable(functions_of_others(config)),
     )

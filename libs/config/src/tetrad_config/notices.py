@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tetrad_config.algorithm import AdvantageEstimator, PolicyLoss
+from tetrad_config.algorithm import AdvantageEstimator, GrpoSingleton, KlController, LossReduction, PolicyLoss
 from tetrad_config.correction import DynamicSamplingType, RatioLevel, SequenceMaskMetric
 from tetrad_config.generator import Backend
 from tetrad_config.layer import Origin
+from tetrad_config.plan import keeps_best
 from tetrad_config.run import RunConfig
 from tetrad_config.section import OFF, DottedKey
 from tetrad_config.trainer import Logger, ResumeMode
@@ -30,11 +31,36 @@ class Conditional:
     """Why they have no effect otherwise."""
 
 
+CLIPPED_LOSSES: Final = (
+    PolicyLoss.REGULAR,
+    PolicyLoss.DUAL_CLIP,
+    PolicyLoss.GSPO,
+    PolicyLoss.CLIP_COV,
+    PolicyLoss.ROLLOUT_IS,
+)
+"""Losses that read eps_clip_low and eps_clip_high."""
+
+COMPARING: Final = (AdvantageEstimator.GRPO, AdvantageEstimator.RLOO, AdvantageEstimator.MAXRL)
+"""Estimators that compare the samples of a group."""
+
 _CORRECTION: Final = "trainer.algorithm.off_policy_correction"
 
 
 def _ratio_level(config: RunConfig) -> RatioLevel | None:
-    return config.trainer.algorithm.off_policy_correction.tis_ratio_type
+    algorithm = config.trainer.algorithm
+    return algorithm.off_policy_correction.tis_ratio_type or (RatioLevel.TOKEN if algorithm.use_tis else None)
+
+
+def _loss_is(config: RunConfig, readers: tuple[PolicyLoss, ...]) -> bool:
+    """Whether the loss is one of these, or somebody else's."""
+    loss = config.trainer.algorithm.policy_loss_type
+    return loss in readers or not isinstance(loss, PolicyLoss)
+
+
+def _estimator_is(config: RunConfig, readers: tuple[AdvantageEstimator, ...]) -> bool:
+    """Whether the estimator is one of these, or somebody else's, which may read anything."""
+    estimator = config.trainer.algorithm.advantage_estimator
+    return estimator in readers or not isinstance(estimator, AdvantageEstimator)
 
 
 def _mask_metric(config: RunConfig) -> SequenceMaskMetric | None:
@@ -56,18 +82,45 @@ CONDITIONAL: Final[tuple[Conditional, ...]] = (
         lambda config: config.generator.backend is Backend.SGLANG,
         lambda config: f"generator.backend={config.generator.backend}",
     ),
-    Conditional(
-        ("trainer.algorithm.lambd", "trainer.algorithm.gamma"),
-        lambda config: (
-            config.trainer.algorithm.advantage_estimator
-            in (AdvantageEstimator.GAE, AdvantageEstimator.REINFORCE_PLUS_PLUS)
-        ),
-        lambda config: f"advantage_estimator={config.trainer.algorithm.advantage_estimator}",
+    *(
+        Conditional(
+            tuple(f"trainer.algorithm.{name}" for name in names),
+            lambda config, readers=readers: _estimator_is(config, readers),  # type: ignore[misc]  # bound early
+            lambda config: f"advantage_estimator={config.trainer.algorithm.advantage_estimator}",
+        )
+        for names, readers in (
+            (("lambd", "gamma"), (AdvantageEstimator.GAE, AdvantageEstimator.REINFORCE_PLUS_PLUS)),
+            (("grpo_norm_by_std", "grpo_std", "grpo_std_epsilon"), (AdvantageEstimator.GRPO,)),
+            (("grpo_singleton",), (AdvantageEstimator.GRPO, AdvantageEstimator.MAXRL)),
+        )
     ),
     Conditional(
-        ("trainer.algorithm.grpo_norm_by_std", "trainer.algorithm.grpo_std", "trainer.algorithm.grpo_std_epsilon"),
-        lambda config: config.trainer.algorithm.advantage_estimator is AdvantageEstimator.GRPO,
-        lambda config: f"advantage_estimator={config.trainer.algorithm.advantage_estimator}",
+        ("trainer.algorithm.lambd",),
+        lambda config: config.trainer.algorithm.advantage_estimator is not AdvantageEstimator.REINFORCE_PLUS_PLUS,
+        lambda _: "advantage_estimator=reinforce++, which has no lambda",
+    ),
+    Conditional(
+        ("trainer.algorithm.grpo_std", "trainer.algorithm.grpo_std_epsilon"),
+        lambda config: config.trainer.algorithm.grpo_norm_by_std,
+        lambda _: "grpo_norm_by_std=false",
+    ),
+    Conditional(
+        ("trainer.algorithm.kl_ctrl.kl_target", "trainer.algorithm.kl_ctrl.horizon"),
+        lambda config: config.trainer.algorithm.kl_ctrl.type is KlController.ADAPTIVE,
+        lambda _: "kl_ctrl.type=fixed",
+    ),
+    Conditional(
+        ("trainer.algorithm.max_seq_len",),
+        lambda config: (
+            config.trainer.algorithm.loss_reduction is LossReduction.SEQ_MEAN_TOKEN_SUM_NORM
+            or not isinstance(config.trainer.algorithm.loss_reduction, LossReduction)
+        ),
+        lambda config: f"loss_reduction={config.trainer.algorithm.loss_reduction}",
+    ),
+    Conditional(
+        ("trainer.algorithm.tis_imp_ratio_cap",),
+        lambda config: config.trainer.algorithm.use_tis,
+        lambda _: "use_tis=false",
     ),
     Conditional(
         ("trainer.algorithm.kl_ctrl",),
@@ -75,7 +128,12 @@ CONDITIONAL: Final[tuple[Conditional, ...]] = (
         lambda _: "use_kl_in_reward=false",
     ),
     Conditional(
-        ("trainer.algorithm.kl_loss_coef", "trainer.algorithm.kl_estimator_type", "trainer.ref"),
+        (
+            "trainer.algorithm.kl_loss_coef",
+            "trainer.algorithm.kl_estimator_type",
+            "trainer.ref",
+            "trainer.update_ref_every_epoch",
+        ),
         lambda config: config.trainer.algorithm.use_kl_loss or config.trainer.algorithm.use_kl_in_reward,
         lambda _: "use_kl_loss=false",
     ),
@@ -87,14 +145,12 @@ CONDITIONAL: Final[tuple[Conditional, ...]] = (
     Conditional(
         (
             "trainer.critic_mini_batch_size",
-            "trainer.critic.model.lora",
-            "trainer.critic.optimizer_config",
-            "trainer.critic.fsdp_config",
+            "trainer.critic",
             "trainer.algorithm.value_clip",
             "trainer.algorithm.value_head_prefix",
         ),
-        lambda config: config.trainer.critic.model.path is not None,
-        lambda _: "no critic (trainer.critic.model.path is null)",
+        lambda config: config.trainer.has_critic,
+        lambda config: f"no critic (advantage_estimator={config.trainer.algorithm.advantage_estimator})",
     ),
     Conditional(
         (f"{_CORRECTION}.token_tis_ratio_clip_high",),
@@ -117,6 +173,11 @@ CONDITIONAL: Final[tuple[Conditional, ...]] = (
         lambda config: f"sequence_mask_metric={_mask_metric(config) or 'null'}",
     ),
     Conditional(
+        ("trainer.algorithm.overlong_buffer.len", "trainer.algorithm.overlong_buffer.penalty_factor"),
+        lambda config: config.trainer.algorithm.overlong_buffer.enable,
+        lambda _: "overlong_buffer.enable=false",
+    ),
+    Conditional(
         ("trainer.algorithm.dynamic_sampling.max_sample_batches",),
         lambda config: config.trainer.algorithm.dynamic_sampling.type is not None,
         lambda _: "dynamic_sampling.type=null",
@@ -129,15 +190,17 @@ CONDITIONAL: Final[tuple[Conditional, ...]] = (
     *(
         Conditional(
             (f"trainer.algorithm.{section}",),
-            lambda config, loss=loss: config.trainer.algorithm.policy_loss_type is loss,  # type: ignore[misc]  # bound
+            lambda config, losses=losses: _loss_is(config, losses),  # type: ignore[misc]  # bound early
             lambda config: f"policy_loss_type={config.trainer.algorithm.policy_loss_type}",
         )
-        for section, loss in (
-            ("sapo", PolicyLoss.SAPO),
-            ("clip_cov", PolicyLoss.CLIP_COV),
-            ("kl_cov", PolicyLoss.KL_COV),
-            ("cispo", PolicyLoss.CISPO),
-            ("clip_ratio_c", PolicyLoss.DUAL_CLIP),
+        for section, losses in (
+            ("sapo", (PolicyLoss.SAPO,)),
+            ("clip_cov", (PolicyLoss.CLIP_COV,)),
+            ("kl_cov", (PolicyLoss.KL_COV,)),
+            ("cispo", (PolicyLoss.CISPO,)),
+            ("clip_ratio_c", (PolicyLoss.DUAL_CLIP,)),
+            ("eps_clip_low", CLIPPED_LOSSES),
+            ("eps_clip_high", CLIPPED_LOSSES),
         )
     ),
     Conditional(
@@ -159,6 +222,11 @@ CONDITIONAL: Final[tuple[Conditional, ...]] = (
         ("trainer.resume_mode", "trainer.ckpt_interval", "trainer.eval_interval", "trainer.max_steps"),
         lambda config: config.trainer.epochs > 0,
         lambda _: "trainer.epochs=0, which evaluates and neither resumes, trains nor saves",
+    ),
+    Conditional(
+        ("trainer.best_ckpt_metric",),
+        keeps_best,
+        lambda _: "no evaluation during training (data.val_data, trainer.eval_interval)",
     ),
     Conditional(
         ("trainer.project_name",),
@@ -202,10 +270,18 @@ def _about_sampling(config: RunConfig) -> Iterator[str]:
         )
     if sampling.temperature == 0 and samples > 1 and config.trainer.epochs > 0:
         yield f"generator.sampling_params.temperature=0: the {samples} samples of a prompt are equal and teach nothing"
-    if samples == 1 and config.trainer.algorithm.advantage_estimator is AdvantageEstimator.GRPO:
-        yield "generator.n_samples_per_prompt=1: a group of one has nothing to compare with under grpo"
+    if samples == 1 and config.trainer.algorithm.advantage_estimator in COMPARING:
+        yield f"generator.n_samples_per_prompt=1: {_about_groups_of_one(config)}"
     if config.generator.deterministic and config.trainer.fully_async.max_staleness_steps:
         yield "generator.deterministic: weights are bit-identical between runs only with max_staleness_steps=0"
+
+
+def _about_groups_of_one(config: RunConfig) -> str:
+    algorithm = config.trainer.algorithm
+    estimator = algorithm.advantage_estimator
+    is_raw = algorithm.grpo_singleton is GrpoSingleton.RAW_REWARD and estimator is not AdvantageEstimator.RLOO
+    outcome = "its reward is its advantage (grpo_singleton=raw_reward)" if is_raw else "no reward teaches anything"
+    return f"a group of one has nothing to compare with under {estimator}: {outcome}"
 
 
 def _about_models(config: RunConfig) -> Iterator[str]:

@@ -63,12 +63,15 @@ class Storage:
     """Parameters of the policy."""
     checkpoints_written: int | None
     checkpoints_kept: int | None
+    """At the end, the best of an evaluation among them."""
     checkpoint_bytes: int | None
     """Bytes of one checkpoint."""
     disk_bytes: int | None
     """Bytes of all checkpoints that are kept, and of the one being written."""
     rank_bytes: int | None
     """Bytes of weights, gradients and moments on one rank, without activations."""
+    copy_bytes: int | None
+    """Bytes of the host's memory that a checkpoint takes while it is written beside the training, over all ranks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +181,13 @@ def _checkpoints(config: RunConfig, steps: int | None) -> tuple[int | None, int 
     written = _times(interval if interval != OFF else max(1, steps or 1), steps)
     if written is None:
         return None, None
-    return written, written if limit == OFF else min(limit, written)
+    return written, written if limit == OFF else min(limit + keeps_best(config), written)
+
+
+def keeps_best(config: RunConfig) -> bool:
+    """Whether a checkpoint may be kept for its score alone."""
+    is_evaluated = bool(config.data.val_data) and config.trainer.eval_interval != OFF
+    return is_evaluated and config.trainer.best_ckpt_metric is not None
 
 
 def _storage(config: RunConfig, *, steps: int | None, parameters: int | None) -> Storage:
@@ -197,6 +206,8 @@ def _storage(config: RunConfig, *, steps: int | None, parameters: int | None) ->
         checkpoint_bytes=checkpoint,
         disk_bytes=disk,
         rank_bytes=rank,
+        # The whole of what is written is copied first.
+        copy_bytes=checkpoint,
     )
 
 
@@ -211,7 +222,10 @@ def _notices(config: RunConfig, *, rows: int | None, checkpoints: int | None) ->
     if limit == OFF:
         notices.append("trainer.max_ckpts_to_keep=-1: no checkpoint is ever removed")
     elif written > limit:
-        notices.append(f"the newest {limit} of {written} checkpoints stay; trainer.max_ckpts_to_keep=-1 keeps all")
+        best = f" and the best by {config.trainer.best_ckpt_metric}" if keeps_best(config) else ""
+        notices.append(
+            f"the newest {limit}{best} of {written} checkpoints stay; trainer.max_ckpts_to_keep=-1 keeps all"
+        )
     return tuple(notices)
 
 

@@ -66,6 +66,7 @@ def _storage_rows(storage: Storage) -> list[tuple[str, str]]:
             "memory of a rank",
             f"{_bytes(storage.rank_bytes)} for weights, gradients and moments, activations not counted",
         ),
+        ("memory of the host", f"{_bytes(storage.copy_bytes)} while a checkpoint is written beside the training"),
     ]
 
 

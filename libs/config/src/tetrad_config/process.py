@@ -117,6 +117,8 @@ class CoordinatorSettings(ServiceSettings):
     """Name of this process."""
     bind: Endpoint
     """Endpoint on which everyone reaches the coordinator."""
+    skip_step: Annotated[int, Field(ge=1)] | None = None
+    """Poisoned training step that the run goes on without; its samples are dropped."""
 
 
 class TrainerSettings(ServiceSettings):

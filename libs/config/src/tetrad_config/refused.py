@@ -106,9 +106,8 @@ OUT_OF_SCOPE: Final[Mapping[str, Refusable]] = {
     "environment.skyrl_gym.search.timeout": Refusable((30,), _GYM_SECTION),
 }
 
-_CRITIC: Final = "the critic is not built yet"
+_CRITIC: Final = "adapters of the critic are not built; all its weights are trained"
 _LORA: Final = "LoRA is not built yet; all weights are trained"
-_TIS: Final = "off-policy correction is not built yet"
 _SHARDING: Final = "parameters are sharded over all ranks, without offload"
 _ROPE: Final = "the model's own rotary embedding is used"
 
@@ -116,32 +115,16 @@ NOT_BUILT: Final[Mapping[str, Refusable]] = {
     "trainer.strategy": Refusable(("fsdp2",), "fsdp2 is the only strategy that is built"),
     "trainer.placement.policy_num_nodes": Refusable((1,), "a learner on several hosts is not built yet"),
     "trainer.placement.colocate_policy_ref": Refusable((True,), "the reference always runs on the policy's ranks"),
-    "trainer.critic.model.path": Refusable((None,), _CRITIC),
     "trainer.critic.model.lora.rank": Refusable((0,), _CRITIC),
     "trainer.policy.model.lora.rank": Refusable((0,), _LORA),
     "generator.enable_lora": Refusable((None, False), _LORA),
-    "trainer.algorithm.advantage_estimator": Refusable(("grpo",), "grpo is the only estimator that is built yet"),
-    "trainer.algorithm.policy_loss_type": Refusable(("regular",), "regular is the only loss that is built yet"),
-    "trainer.algorithm.loss_reduction": Refusable(("token_mean",), "token_mean is the only reduction built yet"),
-    "trainer.algorithm.kl_estimator_type": Refusable(("k3",), "k3 is the only estimator of KL that is built yet"),
-    "trainer.algorithm.use_kl_in_reward": Refusable((False,), "KL in the reward is not built yet; set use_kl_loss"),
-    "trainer.algorithm.use_entropy_loss": Refusable((False,), "the entropy bonus is not built yet"),
-    "trainer.algorithm.advantage_batch_normalize": Refusable((False,), "batch whitening is not built yet"),
-    "trainer.algorithm.zero_variance_filter": Refusable((False,), "the zero-variance filter is not built yet"),
     "trainer.algorithm.dynamic_sampling.type": Refusable((None,), "dynamic sampling is not built yet"),
-    "trainer.algorithm.use_tis": Refusable((False,), _TIS),
-    "trainer.algorithm.tis_imp_ratio_cap": Refusable((-1.0,), _TIS),
-    "trainer.algorithm.off_policy_correction.tis_ratio_type": Refusable((None,), _TIS),
-    "trainer.algorithm.off_policy_correction.sequence_mask_metric": Refusable((None,), _TIS),
-    "trainer.algorithm.off_policy_correction.outlier_token_is_threshold_low": Refusable((None,), _TIS),
-    "trainer.algorithm.off_policy_correction.outlier_token_is_threshold_high": Refusable((None,), _TIS),
     "trainer.fully_async.num_parallel_generation_workers": Refusable(
         (None,), "running groups are bounded by max_staleness_steps and generator.max_num_seqs"
     ),
     "trainer.gradient_checkpointing_use_reentrant": Refusable((False,), "the reentrant kind is not built"),
     "trainer.use_sample_packing": Refusable((True,), "samples are always packed"),
     "trainer.disable_fast_tokenizer": Refusable((False,), "only fast tokenizers are supported"),
-    "trainer.update_ref_every_epoch": Refusable((False,), "a moving reference is not built yet"),
     "trainer.rope_scaling": Refusable((None,), _ROPE),
     "trainer.rope_theta": Refusable((None,), _ROPE),
     "trainer.policy.use_torch_compile": Refusable((False,), "torch.compile is not built yet"),
@@ -167,7 +150,6 @@ NOT_BUILT: Final[Mapping[str, Refusable]] = {
         (True,), "the template's own end of a turn always follows, masked from the loss"
     ),
     "generator.step_wise_trajectories": Refusable((False,), "turns as samples of their own are not built yet"),
-    "generator.apply_overlong_filtering": Refusable((False,), "the overlong filter is not built yet"),
     "generator.chat_template.name_or_path": Refusable((None,), "the model's own template is used"),
     "generator.chat_template_kwargs": Refusable(({},), "variables of the chat template are not built yet"),
     "generator.rope_scaling": Refusable((None,), _ROPE),

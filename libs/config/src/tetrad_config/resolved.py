@@ -45,6 +45,7 @@ UNHASHED: Final[tuple[str, ...]] = (
     "trainer.ckpt_interval",
     "trainer.ckpt_path",
     "trainer.max_ckpts_to_keep",
+    "trainer.best_ckpt_metric",
     "trainer.export_path",
     "trainer.resume_mode",
     "trainer.resume_path",

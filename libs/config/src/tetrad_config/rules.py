@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from tetrad_config.algorithm import AdvantageEstimator, PolicyLoss
+from tetrad_config.correction import RatioLevel
 from tetrad_config.errors import Problem
 from tetrad_config.generator import Backend
 from tetrad_config.run import RunConfig
@@ -32,7 +33,7 @@ def _mini_batches_fill_the_batch(config: RunConfig) -> Iterator[Problem]:
     trainer = config.trainer
     batch = trainer.train_batch_size
     sizes = {"trainer.policy_mini_batch_size": trainer.policy_mini_batch_size}
-    if trainer.critic.model.path is not None:
+    if trainer.has_critic:
         sizes["trainer.critic_mini_batch_size"] = trainer.critic_mini_batch_size
     for key, mini in sizes.items():
         if mini > batch:
@@ -96,12 +97,74 @@ def _gae_has_a_critic(config: RunConfig) -> Iterator[Problem]:
         yield Problem(key="trainer.critic.model.path", message=message)
 
 
+def _maxrl_sees_no_penalty(config: RunConfig) -> Iterator[Problem]:
+    algorithm = config.trainer.algorithm
+    if algorithm.advantage_estimator is AdvantageEstimator.MAXRL and algorithm.use_kl_in_reward:
+        message = "the penalty can make a group's mean negative, and maxrl divides by it; set use_kl_loss instead"
+        yield Problem(key="trainer.algorithm.use_kl_in_reward", message=message)
+
+
 def _correction_suits_the_loss(config: RunConfig) -> Iterator[Problem]:
     algorithm = config.trainer.algorithm
     is_on = algorithm.use_tis or algorithm.off_policy_correction.tis_ratio_type is not None
-    if is_on and algorithm.policy_loss_type in (PolicyLoss.CLIP_COV, PolicyLoss.KL_COV):
+    if is_on and algorithm.policy_loss_type in (PolicyLoss.CLIP_COV, PolicyLoss.KL_COV, PolicyLoss.ROLLOUT_IS):
         message = f"{algorithm.policy_loss_type} cannot be combined with importance sampling; set it to null"
         yield Problem(key="trainer.algorithm.off_policy_correction.tis_ratio_type", message=message)
+    if algorithm.use_tis and algorithm.off_policy_correction.tis_ratio_type is RatioLevel.SEQUENCE:
+        message = "means tis_ratio_type=token, and tis_ratio_type=sequence is set; leave use_tis out"
+        yield Problem(key="trainer.algorithm.use_tis", message=message)
+
+
+def _correction_has_something_to_correct(config: RunConfig) -> Iterator[Problem]:
+    algorithm, correction = config.trainer.algorithm, config.trainer.algorithm.off_policy_correction
+    asked = {
+        "use_tis": algorithm.use_tis or None,
+        **{
+            f"off_policy_correction.{name}": getattr(correction, name)
+            for name in (
+                "tis_ratio_type",
+                "token_mask_is_threshold_low",
+                "sequence_mask_metric",
+                "outlier_token_is_threshold_low",
+                "outlier_token_is_threshold_high",
+            )
+        },
+    }
+    if algorithm.use_rollout_logprobs_as_old:
+        for name in (name for name, value in asked.items() if value is not None):
+            message = "compares old with rollout log-probs, and use_rollout_logprobs_as_old=true makes them equal"
+            yield Problem(key=f"trainer.algorithm.{name}", message=f"{message}; leave one of them out")
+
+
+def _bounds_are_in_order(config: RunConfig) -> Iterator[Problem]:
+    algorithm, correction = config.trainer.algorithm, config.trainer.algorithm.off_policy_correction
+    section = "trainer.algorithm.off_policy_correction"
+    bounds: dict[tuple[str, str], tuple[float | None, float | None]] = {
+        (f"{section}.geo_mask_low", "geo_mask_high"): (correction.geo_mask_low, correction.geo_mask_high),
+        (f"{section}.product_mask_low", "product_mask_high"): (
+            correction.product_mask_low,
+            correction.product_mask_high,
+        ),
+        (f"{section}.token_mask_is_threshold_low", "token_mask_is_threshold_high"): (
+            correction.token_mask_is_threshold_low,
+            correction.token_mask_is_threshold_high,
+        ),
+        (f"{section}.outlier_token_is_threshold_low", "outlier_token_is_threshold_high"): (
+            correction.outlier_token_is_threshold_low,
+            correction.outlier_token_is_threshold_high,
+        ),
+        ("trainer.algorithm.clip_cov.clip_cov_lb", "clip_cov_ub"): (
+            algorithm.clip_cov.clip_cov_lb,
+            algorithm.clip_cov.clip_cov_ub,
+        ),
+    }
+    for (key, above), (low, high) in bounds.items():
+        if low is not None and high is not None and low >= high:
+            yield Problem(key=key, message=f"{low:g} must be below {above}={high:g}, or nothing lies between them")
+    icepop = (correction.token_mask_is_threshold_low, correction.token_mask_is_threshold_high)
+    if (icepop[0] is None) != (icepop[1] is None):
+        message = "the token mask has two bounds and one is null; set both (0.5 and 2.0 are usual), or neither"
+        yield Problem(key=f"{section}.token_mask_is_threshold_low", message=message)
 
 
 def _input_holds_the_prompt(config: RunConfig) -> Iterator[Problem]:
@@ -203,6 +266,14 @@ def _the_engine_serves_the_policy(config: RunConfig) -> Iterator[Problem]:
         yield Problem(key="generator.model_name", message=message)
 
 
+def _overlong_buffer_fits(config: RunConfig) -> Iterator[Problem]:
+    buffer, longest = config.trainer.algorithm.overlong_buffer, config.generator.sampling_params.max_generate_length
+    if buffer.enable and buffer.len > longest:
+        key = "trainer.algorithm.overlong_buffer.len"
+        message = f"{buffer.len} tokens is more than generator.sampling_params.max_generate_length={longest}"
+        yield Problem(key=key, message=f"{message}; set {key}={max(1, longest // 4)}")
+
+
 RULES: Final[tuple[Rule, ...]] = (
     _mini_batches_fill_the_batch,
     _mini_batches_split_over_ranks,
@@ -210,7 +281,11 @@ RULES: Final[tuple[Rule, ...]] = (
     _one_sample_fits_a_micro_batch,
     _kl_is_counted_once,
     _gae_has_a_critic,
+    _maxrl_sees_no_penalty,
     _correction_suits_the_loss,
+    _correction_has_something_to_correct,
+    _bounds_are_in_order,
+    _overlong_buffer_fits,
     _input_holds_the_prompt,
     _batched_means_one_turn,
     _colocation_is_possible,

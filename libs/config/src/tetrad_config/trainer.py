@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from tetrad_config.algorithm import Algorithm
+from tetrad_config.algorithm import AdvantageEstimator, Algorithm
 from tetrad_config.models import Critic, Policy, Ref
 from tetrad_config.placement import Placement
 from tetrad_config.section import (
@@ -56,6 +56,10 @@ def _listed(value: object) -> object:
 Loggers = Annotated[tuple[Annotated[Logger, Field(strict=False)], ...], Field(strict=False), BeforeValidator(_listed)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=@-]*$", max_length=128)]
 """A name that is safe as a folder: letters, digits and . _ + = @ -, not beginning with a sign."""
+
+
+EvaluationMetric = Annotated[str, Field(pattern=r"^eval(_sampled)?/[^\s]+$")]
+"""Name of a score in the metrics of an evaluation."""
 
 
 class FullyAsync(Section):
@@ -149,8 +153,10 @@ class Trainer(Section):
     """Training steps between checkpoints; the last step always writes one; -1 writes only that."""
     ckpt_path: FilePath = Path("outputs/test_run/checkpoints")
     """Folder of the checkpoints `global_step_N/`; null means `checkpoints` in the run's folder."""
-    max_ckpts_to_keep: Interval = 3
+    max_ckpts_to_keep: Interval = -1
     """Newest checkpoints that are kept; -1 keeps all."""
+    best_ckpt_metric: EvaluationMetric | None = "eval/all/mean_reward"
+    """Score of an evaluation by which the best checkpoint is known; it is kept beside the newest; null keeps none."""
     export_path: FilePath = Path("outputs/test_run/exports")
     """Folder of what is exported for people; null means `exports` in the run's folder."""
     resume_mode: Annotated[ResumeMode, Field(strict=False), null_means("none")] = ResumeMode.LATEST
@@ -171,3 +177,10 @@ class Trainer(Section):
     """Where metrics go besides the console and the run's `metrics.jsonl`, which get them always."""
     stall_timeout: Seconds = 600.0
     """Seconds without a usable engine, or without any progress, after which the run saves and fails."""
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether a critic is trained: there is a model for it, and the estimator is `gae` or somebody else's."""
+        estimator = self.algorithm.advantage_estimator
+        asks = estimator is AdvantageEstimator.GAE or not isinstance(estimator, AdvantageEstimator)
+        return asks and self.critic.model.path is not None
