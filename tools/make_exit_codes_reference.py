@@ -14,7 +14,9 @@ HEAD: Final = """# Exit codes
 <!-- Made by tools/make_exit_codes_reference.py from tetrad_runtime.exits; do not edit. -->
 
 Every process says with its exit code whose fault its end was. `tetrad train` ends with the learner's code. A code
-above 128 is a signal as the shell reports it: 137 is SIGKILL, often the kernel's when memory ran out.
+above 128 is a signal as the shell reports it: 137 is SIGKILL, often the kernel's when memory ran out. A run that was
+interrupted and ended in order says 130 (Ctrl-C) or 143 (SIGTERM), so that nothing takes half a run for a whole one;
+`tetrad down` lets it end with 0.
 """
 AFTER: Final = """
 The launcher starts a replica again after any end that it did not ask for, with back-off and within a limit, unless

@@ -9,7 +9,8 @@ from make_protocol_reference import table
 from reference_page import publish
 
 from tetrad_broadcaster.metrics import BroadcasterMetrics
-from tetrad_learner.coordinator.reporting import NAMES, Reporting
+from tetrad_learner.coordinator.metric_names import NAMES
+from tetrad_learner.coordinator.reporting import Reporting
 from tetrad_reward.metrics import RewardMetrics
 from tetrad_rollout.metrics import RolloutMetrics
 from tetrad_telemetry.labels import Closed, Label

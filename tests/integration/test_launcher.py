@@ -35,7 +35,7 @@ def test_roles_start_stage_by_stage_and_stop_in_reverse(run_dir):
     with launching(run_dir, *roles) as launcher:
         launcher.wait_until_up()
         launcher.process.terminate()
-        assert launcher.wait() == 0
+        assert launcher.wait() == 143
 
         events = [(word, name.split("-")[0]) for word, name, _ in launcher.diary("start", "serve", "stop")]
     started = [name for word, name in events if word == "start"]
@@ -223,7 +223,7 @@ def test_a_process_deaf_to_sigterm_is_killed_after_its_grace(run_dir):
         launcher.wait_until_up()
         launcher.process.terminate()
 
-        assert launcher.wait() == 0
+        assert launcher.wait() == 143
         assert not any(is_alive(pid) for pid in launcher.all_pids())
 
 

@@ -101,7 +101,7 @@ def test_ctrl_c_drains_a_foreground_run(shell):
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=DEADLINE_S)
 
-    assert process.returncode == 0
+    assert process.returncode == 130
     assert pids
     assert not any(is_alive(pid) for pid in pids if pid is not None)
 

@@ -24,11 +24,8 @@ class Weights:
     digest: str
     history: tuple[tuple[int, tuple[int, ...]], ...] = ()
     """(step, draws) of everything that was executed."""
-
-    @property
-    def step(self) -> int:
-        """Steps executed."""
-        return len(self.history)
+    step: int = 0
+    """Newest step that they contain, or that was skipped after it."""
 
 
 class Disk:
@@ -71,6 +68,10 @@ class Disk:
     def batch(self, draws: Sequence[int]) -> Batch:
         """Payloads of some draws, ordered by identity."""
         return tuple((draw, index, self.inbox[draw][index]) for draw in draws for index in sorted(self.inbox[draw]))
+
+    def contains(self, weights: Weights, step: int) -> bool:
+        """Whether weights are those after `step`: what they lack of it was skipped."""
+        return weights.step <= step and self.image.skipped.issuperset(range(weights.step + 1, step + 1))
 
     def newest_checkpoint(self) -> Weights | None:
         """What a new set of ranks loads."""

@@ -215,9 +215,9 @@ def want_a_version_while_engines_evaluate(patch: pytest.MonkeyPatch) -> None:
     want_newest = Core._want_newest
 
     def impatient(self: Core, now: float) -> None:
-        round_, self.open_round = self.open_round, None
+        round_, self.rounds.current = self.rounds.current, None
         want_newest(self, now)
-        self.open_round = round_
+        self.rounds.current = round_
 
     patch.setattr(Core, "_want_newest", impatient)
     patch.setattr(Core, "_awaits_evaluation", lambda _self: False)
@@ -234,8 +234,8 @@ def report_an_evaluation_twice(patch: pytest.MonkeyPatch) -> None:
 
     def forgetful(self: Core, round_: int) -> None:
         close(self, round_)
-        if len(self.reported_rounds) == 1 and self._num_starts == 1:
-            self.reported_rounds.clear()
+        if len(self.rounds.reported) == 1 and self._num_starts == 1:
+            self.rounds.reported.clear()
 
     patch.setattr(Core, "_close_round", forgetful)
 
@@ -353,3 +353,42 @@ def cover_before_the_checkpoint_is_whole(patch: pytest.MonkeyPatch) -> None:
         self.cover(step, "soon")
 
     patch.setattr(StepBook, "finish", optimistic)
+
+
+@planted(caught_by="is covered by no checkpoint")
+def cover_as_soon_as_the_ranks_have_a_copy(patch: pytest.MonkeyPatch) -> None:
+    def hasty(self: StepBook, step: int) -> None:
+        if step == self.saving:
+            self.cover(step, "soon")
+
+    patch.setattr(StepBook, "note_copied", hasty)
+
+
+@planted(caught_by="while its weights are copied")
+def train_while_weights_are_copied(patch: pytest.MonkeyPatch) -> None:
+    def idle(self: StepBook) -> bool:
+        return self.are_ranks_ready and self.executing is None
+
+    patch.setattr(StepBook, "is_idle", property(idle))
+
+
+@planted(caught_by="while another is written")
+def begin_a_checkpoint_before_the_former_is_whole(patch: pytest.MonkeyPatch) -> None:
+    note_copied = StepBook.note_copied
+
+    def forgetful(self: StepBook, step: int) -> None:
+        note_copied(self, step)
+        self.saving = None
+
+    patch.setattr(StepBook, "note_copied", forgetful)
+
+
+@planted(caught_by="but it was skipped|is poisoned")
+def execute_a_skipped_step(patch: pytest.MonkeyPatch) -> None:
+    execute_next = Core._execute_next
+
+    def stubborn(self: Core) -> None:
+        self.steps.skipped.clear()
+        execute_next(self)
+
+    patch.setattr(Core, "_execute_next", stubborn)

@@ -42,6 +42,16 @@ class Faults:
     poisoned_step: int = 0
     stop_at_s: float = 0.0
 
+    @property
+    def save_failure(self) -> float:
+        """Checkpoints that cannot be written: as the network, so the disk."""
+        return self.publish_failure / 3
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether somebody starts the run again without its poisoned step."""
+        return self.poisoned_step % 2 == 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

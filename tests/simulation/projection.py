@@ -35,8 +35,9 @@ def of_core(core: Core) -> dict[str, Any]:
         "attempts": steps.attempts,
         "versions": {v.number: (v.lineage, v.step, v.digest) for v in core.versions.versions.values()},
         "current": core.versions.current.number if core.versions.current else None,
-        "rounds": core.reported_rounds,
+        "rounds": core.rounds.reported,
         "poisoned": core.poisoned,
+        "skipped": core.steps.skipped,
     }
 
 
@@ -63,6 +64,7 @@ def of_image(image: LedgerImage) -> dict[str, Any]:
         "current": max(image.versions, default=None),
         "rounds": image.rounds,
         "poisoned": image.poisoned,
+        "skipped": image.skipped,
     }
 
 

@@ -1,6 +1,7 @@
 """A set of trainer ranks: loads, executes, publishes, saves, and may die in the middle of any of it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from simulation.disk import Weights, digest_of
@@ -21,6 +22,8 @@ class RankSet:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._is_alive = True
+        self._is_copying = False
+        self._is_writing = False
         self._weights = Weights("")
 
     def load(self) -> None:
@@ -30,21 +33,26 @@ class RankSet:
     def execute(self, step: int, lineage: int) -> None:
         """Train on a sealed step."""
         world = self._world
-        world.expect(step == self._weights.step + 1, f"step {step} given to ranks at step {self._weights.step}")
+        is_next = world.disk.contains(self._weights, step - 1)
+        world.expect(is_next, f"step {step} given to ranks at step {self._weights.step}")
         world.expect(step in world.disk.journal, f"step {step} is executed without a journal")
+        world.expect(step not in world.disk.image.skipped, f"step {step} is executed, but it was skipped")
+        world.expect(not self._is_copying, f"step {step} is executed while its weights are copied")
         self._work(0.2, 1.0, self._executed, step, lineage)
 
     def publish(self, version: PolicyVersion, step: int) -> None:
         """Hand the weights to the broadcaster."""
-        held = self._weights.step
-        self._world.expect(step == held, f"version {version} is of step {step}, the ranks hold {held}")
+        held, is_held = self._weights.step, self._world.disk.contains(self._weights, step)
+        self._world.expect(is_held, f"version {version} is of step {step}, the ranks hold {held}")
         self._work(0.05, 0.3, self._published, version)
 
     def save(self, step: int) -> None:
-        """Write a checkpoint; the coordinator completes it."""
-        held = self._weights.step
-        self._world.expect(step == held, f"checkpoint of step {step}, the ranks hold {held}")
-        self._work(0.1, 0.5, self._saved, step)
+        """Copy the weights, then write them beside other work; the coordinator completes the checkpoint."""
+        held, is_held = self._weights.step, self._world.disk.contains(self._weights, step)
+        self._world.expect(is_held, f"checkpoint of step {step}, the ranks hold {held}")
+        self._world.expect(not self._is_writing, f"checkpoint of step {step} while another is written")
+        self._is_copying = self._is_writing = True
+        self._work(0.05, 0.2, self._copied, step)
 
     def kill(self) -> None:
         """End them without a word."""
@@ -91,7 +99,7 @@ class RankSet:
         salt = "" if world.plan.is_reproducible else world.rng.random()
         draws = tuple(dict.fromkeys(draw for draw, _index, _digest in batch))
         history = (*self._weights.history, (step, draws))
-        self._weights = Weights(digest_of(self._weights.digest, batch, salt), history)
+        self._weights = Weights(digest_of(self._weights.digest, batch, salt), history, step)
         self._say(lambda now: ev.StepDone(now=now, step=step, lineage=lineage))
 
     def _published(self, version: PolicyVersion) -> None:
@@ -107,5 +115,15 @@ class RankSet:
     def _failed(self, version: PolicyVersion) -> None:
         self._say(lambda now: ev.PublishFailed(now=now, version=version, reason="not taken"))
 
-    def _saved(self, step: int) -> None:
-        self._world.coordinator.complete_checkpoint(self, step, self._weights)
+    def _copied(self, step: int) -> None:
+        self._is_copying = False
+        self._say(lambda now: ev.CheckpointCopied(now=now, step=step))
+        self._work(0.1, 3.0, self._saved, step, replace(self._weights, step=step))
+
+    def _saved(self, step: int, weights: Weights) -> None:
+        world = self._world
+        self._is_writing = False
+        if world.agenda.now < FAULTS_UNTIL_S and world.rng.random() < world.plan.faults.save_failure:
+            self._say(lambda now: ev.CheckpointFailed(now=now, step=step, reason="the disk is full"))
+        else:
+            world.coordinator.complete_checkpoint(self, step, weights)

@@ -28,7 +28,7 @@ def _excuses(plan: "Plan") -> tuple[tuple[str, bool], ...]:
     """Reasons to fail, and whether the plan may lead to them."""
     faults = plan.faults
     return (
-        ("is poisoned", faults.poisoned_step > 0),
+        ("is poisoned", faults.poisoned_step > 0 and not faults.is_skipped),
         (
             "the ranks died",
             faults.rank_deaths + faults.rank_kills + faults.coordinator_crashes >= plan.config.max_step_attempts,
@@ -45,7 +45,8 @@ def _check_steps(world: "World") -> None:
     world.expect(not uncovered and image.covered == num_steps, f"steps {uncovered} are not covered")
     newest = world.disk.newest_checkpoint()
     history = newest.history if newest is not None else ()
-    sealed = tuple((number, image.steps[number].draws) for number in sorted(image.steps))
+    kept = sorted(image.steps.keys() - image.skipped)
+    sealed = tuple((number, image.steps[number].draws) for number in kept)
     world.expect(history == sealed, f"the last checkpoint was trained on {history}, sealed were {sealed}")
     draws = Counter(draw for step in image.steps.values() for draw in step.draws)
     twice = [draw for draw, times in draws.items() if times > 1]
@@ -54,7 +55,8 @@ def _check_steps(world: "World") -> None:
 
 def _check_fates(world: "World") -> None:
     image, group_size = world.disk.image, world.plan.config.group_size
-    in_steps = {draw: number for number, step in image.steps.items() for draw in step.draws}
+    kept = {number: step for number, step in image.steps.items() if number not in image.skipped}
+    in_steps = {draw: number for number, step in kept.items() for draw in step.draws}
     fates: Counter[SlotState] = Counter()
     for draw, group in image.groups.items():
         states = [slot.state for slot in group.slots]
@@ -68,7 +70,7 @@ def _check_fates(world: "World") -> None:
     world.expect(sorted(image.groups) == list(range(image.cursor)), f"groups {sorted(image.groups)}")
     has_fate = fates[SlotState.SEALED] + fates[SlotState.DROPPED]
     world.expect(drawn == has_fate, f"{drawn} samples were drawn, {fates} have their fate")
-    num_trained = sum(map(len, world.disk.journal.values()))
+    num_trained = sum(len(batch) for step, batch in world.disk.journal.items() if step in kept)
     world.expect(fates[SlotState.SEALED] == num_trained, f"{fates} sealed, the journal has {num_trained}")
 
 

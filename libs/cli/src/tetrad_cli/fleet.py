@@ -25,12 +25,18 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {"TETRAD_LOG_FORMAT": "console", "PYTHONUNBUFFERED": "1", **kept}
 
 
-def fleet(config: RunConfig, *, run_dir: Path, runtime_dir: Path, num_cores: int | None = None) -> list[Role]:
-    """Return the roles of a run; sockets are in `runtime_dir`, threads are shared among `num_cores`."""
+def fleet(
+    config: RunConfig, *, run_dir: Path, runtime_dir: Path, num_cores: int | None = None, skip_step: int | None = None
+) -> list[Role]:
+    """Return the roles of a run; sockets are in `runtime_dir`, threads are shared among `num_cores`.
+
+    `skip_step` is for the learner: the poisoned training step that the run goes on without.
+    """
     cores = num_cores if num_cores is not None else len(os.sched_getaffinity(0))
     computing = thread_environment(threads_per_process(config, cores))
     light = thread_environment(1)
     coordinator = f"ipc://{runtime_dir}/coordinator"
+    skipping = {} if skip_step is None else {"TETRAD_SKIP_STEP": str(skip_step)}
     shared = {
         "TETRAD_RUN_DIR": str(run_dir),
         "TETRAD_RUN_CONFIG": str(run_dir / "config.yaml"),
@@ -43,7 +49,7 @@ def fleet(config: RunConfig, *, run_dir: Path, runtime_dir: Path, num_cores: int
             name="learner",
             argv=_module("tetrad_learner"),
             stage=0,
-            env={**computing, **shared, "TETRAD_BIND": coordinator},
+            env={**computing, **shared, **skipping, "TETRAD_BIND": coordinator},
             on_exit=OnExit.ENDS_RUN,
             settled_path="/readyz",
             settle_deadline_s=max(MODEL_LOAD_DEADLINE_S, config.trainer.stall_timeout),

@@ -39,7 +39,9 @@ WRITTEN_CHECKPOINTS: Final = (
     "global_step_*",
     ".global_step_*.tmp",
     ".latest.*",
+    ".best.*",
     "latest",
+    "best",
     "latest_ckpt_global_step.txt",
 )
 

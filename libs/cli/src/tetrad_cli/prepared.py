@@ -27,6 +27,8 @@ class Prepared:
     """A run that may be started."""
 
     loaded: LoadedConfig
+    skip_step: int | None = None
+    """Poisoned training step that the run goes on without."""
 
     @property
     def config(self) -> RunConfig:
@@ -58,7 +60,7 @@ def prepare(options: RunOptions, *, environ: Mapping[str, str]) -> Prepared:
         fixes = [*commands_to_run(refusals), _again(overrides_to_run(refusals))]
         lines = [f"  {refusal}" for refusal in refusals] + [f"  to run it here: {fix}" for fix in fixes if fix]
         raise ConfigFault("this machine cannot run it as it is:\n" + "\n".join(lines))
-    return Prepared(loaded)
+    return Prepared(loaded, options.skip_step)
 
 
 def _again(overrides: tuple[str, ...]) -> str:

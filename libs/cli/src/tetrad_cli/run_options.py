@@ -24,6 +24,8 @@ class RunOptions:
     config_path: str | None
     config_name: str | None
     overrides: tuple[str, ...]
+    skip_step: int | None = None
+    """Poisoned training step that the run goes on without."""
 
     @property
     def is_empty(self) -> bool:
@@ -47,6 +49,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_skip_step(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of commands that start a run; `parse_run_options` reads it."""
+    parser.add_argument(
+        "--skip-step", type=int, metavar="N", help="go on without training step N, which gave a non-finite loss"
+    )
+
+
 def parse_run_options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[RunOptions, argparse.Namespace]:
     """Parse a command line in which options and overrides may be mixed."""
     arguments = parser.parse_intermixed_args(list(argv))
@@ -54,6 +63,9 @@ def parse_run_options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> t
     if arguments.reward is not None:
         overrides.append(f"reward.implementation={arguments.reward}")
     options = RunOptions(
-        config_path=arguments.config_path, config_name=arguments.config_name, overrides=tuple(overrides)
+        config_path=arguments.config_path,
+        config_name=arguments.config_name,
+        overrides=tuple(overrides),
+        skip_step=getattr(arguments, "skip_step", None),
     )
     return options, arguments

@@ -40,7 +40,9 @@ CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
     "weights_published": steps.WeightsPublished,
     "publish_failed": steps.PublishFailed,
     "save_checkpoint": steps.SaveCheckpoint,
+    "checkpoint_copied": steps.CheckpointCopied,
     "checkpoint_saved": steps.CheckpointSaved,
+    "checkpoint_failed": steps.CheckpointFailed,
 }
 
 KINDS: Final[dict[type[msgspec.Struct], str]] = {cls: kind for kind, cls in CLASSES.items()}

@@ -92,3 +92,27 @@ def test_what_makes_a_run_another_one_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigFault, match=r"trainer\.seed is 8, but the run was begun with 7"):
         check_same_run(store, key="trainer.seed", value="8", what="trainer.seed")
+
+
+def test_a_lost_ledger_comes_back_from_the_newest_checkpoint_that_is_whole(tmp_path: Path) -> None:
+    checkpoints = a_checkpoint(tmp_path / "checkpoints", tmp_path / "run")
+    damaged = checkpoints.begin(2)
+    (damaged / LEDGER).write_text("a ledger")
+    (checkpoints.complete(2, damaged, {}).folder / LEDGER).write_text("none")
+    (tmp_path / "run" / LEDGER).unlink()
+
+    store = open_ledger(RunFolder(tmp_path / "run"), a_config("trainer.resume_mode=latest"), checkpoints)
+
+    assert list(store.image().steps) == [1]
+    assert [checkpoint.step for checkpoint in checkpoints.all()] == [1]
+
+
+def test_a_damaged_checkpoint_cannot_be_forked_from(tmp_path: Path) -> None:
+    origin = a_checkpoint(tmp_path / "checkpoints", tmp_path / "run").all()[0].folder
+    (origin / LEDGER).write_text("none")
+    config = a_config("trainer.resume_mode=from_path", f"trainer.resume_path={origin}")
+
+    with pytest.raises(ConfigFault, match=r"trainer\.resume_path: .*differs from the manifest; choose another"):
+        open_ledger(RunFolder(tmp_path / "fork"), config, Checkpoints(tmp_path / "other", max_kept=-1))
+
+    assert origin.is_dir()

@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "ledger.sqlite")
 
 
-@pytest.mark.parametrize("seed", [0, 3, 8, 14, 22, 24, 31, 77])
+@pytest.mark.parametrize("seed", [0, 3, 8, 14, 22, 24, 31, 77, 233])
 def test_the_tables_say_what_the_facts_add_up_to(store: Store, seed: int) -> None:
     world = World(plan_of(seed))
     world.run()
@@ -178,6 +178,18 @@ def test_a_fork_has_no_step_beyond_its_checkpoint(store: Store) -> None:
     assert [group.slots[0].state for group in image.groups.values()] == [SlotState.SEALED, SlotState.DROPPED]
     assert image.groups[1].slots[0].step is None
     assert image.groups[1].reason == "end_of_run"
+
+
+def test_a_fork_knows_no_skipped_step_beyond_its_checkpoint(store: Store) -> None:
+    store.commit([DRAWN, filled(0), filled(1), fa.StepSealed(step=1, lineage=1, draws=(0,), journal_hash="h")], [])
+    dropped = fa.GroupDropped(draw=Draw(0), reason=DropReason.SKIPPED, detail="")
+    store.commit([fa.StepMarkedPoisoned(step=1), dropped, fa.StepSkipped(step=1)], [])
+    assert (store.image().skipped, store.image().poisoned) == ({1}, set())
+
+    store.abandon_work_after(0)
+
+    assert store.image().skipped == set()
+    assert store.drops() == {"skipped": 2}
 
 
 def test_a_ledger_of_another_schema_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tetrad_cli.run_options import RunOptions, add_run_options, parse_run_options
+from tetrad_cli.run_options import RunOptions, add_run_options, add_skip_step, parse_run_options
 
 if TYPE_CHECKING:
     from tetrad_cli.prepared import Prepared
@@ -29,6 +29,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--show-config", action="store_true", help="print the resolved run file, and start nothing")
     parser.add_argument("--background-fd", type=int, help=argparse.SUPPRESS)
     add_run_options(parser)
+    add_skip_step(parser)
     options, arguments = parse_run_options(parser, argv)
     if arguments.show_config:
         return _reported(lambda: _show(options))
@@ -127,7 +128,9 @@ def _launch(
     plan = Plan(
         run=prepared.config.trainer.run_name,
         run_dir=prepared.run_dir,
-        roles=lambda runtime: fleet(prepared.config, run_dir=prepared.run_dir, runtime_dir=runtime),
+        roles=lambda runtime: fleet(
+            prepared.config, run_dir=prepared.run_dir, runtime_dir=runtime, skip_step=prepared.skip_step
+        ),
         env=child_environment(os.environ),
         announce=announce,
         on_claimed=on_claimed,

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final, TextIO
 
-from tetrad_cli.run_options import RunOptions, add_run_options, parse_run_options
+from tetrad_cli.run_options import RunOptions, add_run_options, add_skip_step, parse_run_options
 
 # Longer than all deadlines of the launcher together: this one only catches a launcher that hangs.
 START_DEADLINE_S: Final = 3600.0
@@ -23,6 +23,7 @@ def main(argv: Sequence[str]) -> int:
         description="Start all services in the background; without arguments the demo, until `tetrad down`.",
     )
     add_run_options(parser)
+    add_skip_step(parser)
     options, _arguments = parse_run_options(parser, argv)
     return start(options.or_endless_demo())
 
@@ -73,4 +74,6 @@ def _words(options: RunOptions, descriptor: int) -> list[str]:
         words.append(f"--config-path={options.config_path}")
     if options.config_name is not None:
         words.append(f"--config-name={options.config_name}")
+    if options.skip_step is not None:
+        words.append(f"--skip-step={options.skip_step}")
     return [*words, *options.overrides]

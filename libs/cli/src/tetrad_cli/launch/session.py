@@ -30,6 +30,8 @@ TARGETS_NAME: Final = "targets.json"
 ROTATE_PERIOD_S: Final = 10.0
 # A second signal: what is still there has this long.
 HURRIED_GRACE_S: Final = 1.0
+# A shell's way to say by which signal something ended.
+SIGNAL_CODES_FROM: Final = 128
 # The view draws its last picture after the end of the run.
 VIEW_DEADLINE_S: Final = 5.0
 
@@ -76,6 +78,8 @@ class _Session:
     phase: str = "starting"
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    interruption: signal.Signals | None = None
+    """The signal that ended the run before its time."""
 
     async def run(self) -> int:
         roles = self.plan.roles(self.runtime)
@@ -127,7 +131,8 @@ class _Session:
             self.hurry.set()
             self.plan.announce("stopping at once")
             return
-        self.plan.announce(f"{signal.Signals(number).name}: draining; once more stops at once")
+        self.interruption = signal.Signals(number)
+        self.plan.announce(f"{self.interruption.name}: draining; once more stops at once")
         self.stop.set()
 
     async def _until_over(self, supervisor: Supervisor) -> RunEnd:
@@ -143,7 +148,7 @@ class _Session:
         await cancelled(rising, stopping)
         if supervisor.ended.done():
             return supervisor.ended.result()
-        return RunEnd(code=ExitCode.OK, reason="asked to stop", culprit=None)
+        return RunEnd(code=ExitCode.OK, reason="asked to stop", culprit=None, is_early=True)
 
     async def _take_down(self, supervisor: Supervisor) -> None:
         self.phase = "stopping"
@@ -162,7 +167,11 @@ class _Session:
             for line in logs.tail(end.culprit):
                 self.plan.announce(f"  {end.culprit} | {line}")
             return end.code
-        return end.code or _drained_code(supervisor.instances)
+        code = end.code or _drained_code(supervisor.instances)
+        if code == ExitCode.OK and end.is_early and self.interruption is not None:
+            # Whatever was to follow the run, as in `tetrad train … && tetrad eval …`, shall not follow half of one.
+            return SIGNAL_CODES_FROM + self.interruption
+        return code
 
 
 def _failed_start(failure: BaseException, supervisor: Supervisor) -> RunEnd:

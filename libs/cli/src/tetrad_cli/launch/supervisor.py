@@ -40,6 +40,8 @@ class RunEnd:
     reason: str
     culprit: str | None
     """The instance whose log explains it; None when nothing went wrong."""
+    is_early: bool = False
+    """Whether somebody asked for it before the run was over."""
 
 
 class Supervisor:

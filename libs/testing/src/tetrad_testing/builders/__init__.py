@@ -31,7 +31,9 @@ from tetrad_testing.builders.membership import (
     a_rollout_offer,
 )
 from tetrad_testing.builders.steps import (
+    a_copied,
     a_failed_publish,
+    a_failed_save,
     a_failed_step,
     a_progress,
     a_publish_order,
@@ -64,8 +66,10 @@ __all__ = [
     "a_bye",
     "a_certificate",
     "a_closing",
+    "a_copied",
     "a_desired",
     "a_failed_publish",
+    "a_failed_save",
     "a_failed_step",
     "a_grade",
     "a_heartbeat",
@@ -138,5 +142,7 @@ BUILDERS: Final[dict[str, Callable[..., msgspec.Struct]]] = {
     "weights_published": a_published,
     "publish_failed": a_failed_publish,
     "save_checkpoint": a_save_order,
+    "checkpoint_copied": a_copied,
     "checkpoint_saved": a_saved,
+    "checkpoint_failed": a_failed_save,
 }

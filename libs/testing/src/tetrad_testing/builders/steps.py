@@ -121,3 +121,23 @@ def a_saved(**changes: Changes) -> steps.CheckpointSaved:
         "seconds": 1.5,
     }
     return steps.CheckpointSaved(**fields | changes)
+
+
+def a_copied(**changes: Changes) -> steps.CheckpointCopied:
+    """By rank 0."""
+    fields: dict[str, Any] = {
+        "rank": 0,
+        "step": 1,
+        "seconds": 0.25,
+    }
+    return steps.CheckpointCopied(**fields | changes)
+
+
+def a_failed_save(**changes: Changes) -> steps.CheckpointFailed:
+    """The disk is full."""
+    fields: dict[str, Any] = {
+        "rank": 0,
+        "step": 1,
+        "reason": "OSError: [Errno 28] No space left on device",
+    }
+    return steps.CheckpointFailed(**fields | changes)

@@ -135,12 +135,37 @@ class PublishFailed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SaveCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Write model and trainer state into an existing temporary folder; answered by CheckpointSaved."""
+    """Copy model and trainer state, and write the copy into an existing temporary folder while other orders are obeyed.
+
+    Answered by CheckpointCopied at once, and by CheckpointSaved or CheckpointFailed in the end.
+    """
 
     step: int
     """Training step that the weights have executed."""
     folder: str
     """Path; it is renamed once all ranks have answered."""
+
+
+class CheckpointCopied(msgspec.Struct, frozen=True, kw_only=True):
+    """One rank holds a copy of its part of the checkpoint: its weights may change again."""
+
+    rank: int
+    """From 0."""
+    step: int
+    """Of the SaveCheckpoint."""
+    seconds: float
+    """Time that the copy took, for which training stood still."""
+
+
+class CheckpointFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """One rank could not write its part: the checkpoint will not be; the coordinator decides."""
+
+    rank: int
+    """From 0."""
+    step: int
+    """Of the SaveCheckpoint."""
+    reason: str
+    """For the log."""
 
 
 class CheckpointSaved(msgspec.Struct, frozen=True, kw_only=True):

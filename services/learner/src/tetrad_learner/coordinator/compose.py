@@ -16,6 +16,8 @@ from tetrad_config.variables import variable_of
 from tetrad_learner.coordinator.checkpoints import Checkpoints
 from tetrad_learner.coordinator.core import Core, CoreConfig
 from tetrad_learner.coordinator.core.keys import GroupKey
+from tetrad_learner.coordinator.core.skipping import SkipError, skipped
+from tetrad_learner.coordinator.loading import Loading
 from tetrad_learner.coordinator.loggers import Console, JsonLines, MetricLogger, TensorBoard
 from tetrad_learner.coordinator.mailroom import Mailroom
 from tetrad_learner.coordinator.payloads import Payloads
@@ -46,10 +48,15 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
     """Run the coordinator of one run to its end."""
     folder = RunFolder(settings.run_dir)
     folder.lock()
-    checkpoints = Checkpoints(Path(config.trainer.ckpt_path), max_kept=config.trainer.max_ckpts_to_keep)
+    checkpoints = Checkpoints(
+        Path(config.trainer.ckpt_path),
+        max_kept=config.trainer.max_ckpts_to_keep,
+        scores=_logged_scores(folder, config.trainer.best_ckpt_metric),
+    )
     store = open_ledger(folder, config, checkpoints)
     training, evaluation = _datasets(config)
     _check_run(store, config, training)
+    check_poison(store, folder, skip_step=settings.skip_step)
     transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
     metrics = Metrics("learner", version=version("tetrad-learner"))
     with _closing(transport, store):
@@ -67,11 +74,13 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
             mailroom=Mailroom(listener, registry, tasks, secret=store.meta("secret") or ""),
             listener=listener,
             checkpoints=checkpoints,
+            loading=_loading(store, folder, checkpoints),
             reporting=_reporting(metrics, config, folder),
             payloads=Payloads(),
             handle=lambda _event: None,
             spawn=lambda _work: None,
             num_steps=_num_steps(config, training),
+            steps_per_epoch=_steps_per_epoch(config, training),
             rank_environment=rank_environment(settings, os.environ),
             on_end=lambda _change: None,
         )
@@ -165,11 +174,14 @@ def core_config(config: RunConfig, *, num_steps: int) -> CoreConfig:
     )
 
 
-def _num_steps(config: RunConfig, training: Dataset | None) -> int:
-    if training is None or config.trainer.epochs == 0:
+def _steps_per_epoch(config: RunConfig, training: Dataset | None) -> int:
+    if training is None:
         return 0
-    per_epoch = steps_per_epoch(num_rows=len(training), batch_size=config.trainer.train_batch_size)
-    steps = per_epoch * config.trainer.epochs
+    return steps_per_epoch(num_rows=len(training), batch_size=config.trainer.train_batch_size)
+
+
+def _num_steps(config: RunConfig, training: Dataset | None) -> int:
+    steps = _steps_per_epoch(config, training) * config.trainer.epochs
     return min(steps, config.trainer.max_steps) if config.trainer.max_steps else steps
 
 
@@ -196,9 +208,33 @@ def _check_run(store: Store, config: RunConfig, training: Dataset | None) -> Non
         check_same_run(store, key=key, value=str(value), what=key)
     if training is not None:
         check_same_run(store, key="dataset", value=training.hash, what="the hash of the training data")
+
+
+def check_poison(store: Store, folder: RunFolder, *, skip_step: int | None) -> None:
+    """Skip a poisoned step where that was asked for; raise ConfigFault for one that was not."""
+    if skip_step is not None:
+        try:
+            store.commit(skipped(store.image(), skip_step), [])
+        except SkipError as error:
+            raise ConfigFault(str(error)) from error
     poisoned = store.image().poisoned
     if poisoned:
-        raise ConfigFault(f"step {min(poisoned)} gave a non-finite loss; it is not executed again")
+        step = min(poisoned)
+        raise ConfigFault(
+            f"step {step} gave a non-finite loss or gradient and is not executed again: look into it with "
+            f"`tetrad replay --dump {folder.path / 'poisoned' / f'step_{step}'}`, go on without its samples with "
+            f"--skip-step {step}"
+        )
+
+
+def _loading(store: Store, folder: RunFolder, checkpoints: Checkpoints) -> Loading:
+    origin = store.meta("origin")
+    return Loading(
+        checkpoints=checkpoints,
+        journal=folder.journal,
+        run=store.meta("run") or "",
+        origin=Path(origin) if origin else None,
+    )
 
 
 def _loggers(config: RunConfig, folder: RunFolder) -> list[MetricLogger]:
@@ -213,6 +249,12 @@ def _loggers(config: RunConfig, folder: RunFolder) -> list[MetricLogger]:
 def _last_logged_step(folder: RunFolder) -> int:
     records = read_records(folder.path / METRICS)
     return max((step for step, metrics in records if "train/mean_reward" in metrics), default=0)
+
+
+def _logged_scores(folder: RunFolder, metric: str | None) -> dict[int, float]:
+    """Of each evaluated step; what was reported last of a step counts."""
+    records = read_records(folder.path / METRICS)
+    return {step: metrics[metric] for step, metrics in records if metric is not None and metric in metrics}
 
 
 def _logged_rounds(folder: RunFolder) -> Iterator[int]:

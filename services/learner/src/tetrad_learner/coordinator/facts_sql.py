@@ -65,6 +65,9 @@ def _write(db: sqlite3.Connection, fact: fa.Fact) -> None:
             db.execute("INSERT OR IGNORE INTO evaluations (round) VALUES (?)", (fact.round,))
         case fa.StepMarkedPoisoned():
             db.execute("UPDATE steps SET is_poisoned = 1 WHERE step = ?", (fact.step,))
+        case fa.StepSkipped():
+            db.execute("UPDATE steps SET is_poisoned = 0 WHERE step = ?", (fact.step,))
+            db.execute("INSERT INTO skipped_steps (step) VALUES (?)", (fact.step,))
         case fa.RunChanged():
             db.execute("INSERT INTO run_states (state, reason) VALUES (?, ?)", (fact.state.value, fact.reason))
         case _:

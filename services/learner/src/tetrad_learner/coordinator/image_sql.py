@@ -49,6 +49,7 @@ def _load_steps(db: sqlite3.Connection, image: LedgerImage) -> None:
             image.executed = step
         if is_poisoned:
             image.poisoned.add(step)
+    image.skipped = {step for (step,) in db.execute("SELECT step FROM skipped_steps")}
     image.covered = db.execute("SELECT coalesce(max(step), 0) FROM checkpoints").fetchone()[0]
     for lineage, from_step, attempt in db.execute("SELECT lineage, from_step, attempt FROM lineages"):
         image.lineage = max(image.lineage, lineage)

@@ -4,6 +4,7 @@ Owns the set of ranks, the open evaluation round and the samples on their way to
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,27 +12,30 @@ from typing import Any, Final
 
 from tetrad_config import RunConfig
 from tetrad_learner.coordinator.answers import write_answers
-from tetrad_learner.coordinator.checkpoints import LEDGER, Checkpoints
+from tetrad_learner.coordinator.checkpoints import LEDGER, Checkpoint, CheckpointError, Checkpoints
 from tetrad_learner.coordinator.committer import Committer
 from tetrad_learner.coordinator.core import effects as ef
 from tetrad_learner.coordinator.core import events as ev
 from tetrad_learner.coordinator.evaluation import EvaluationRound
 from tetrad_learner.coordinator.figures import Stopwatch, batch_figures
+from tetrad_learner.coordinator.loading import Loading
 from tetrad_learner.coordinator.mailroom import Mailroom
+from tetrad_learner.coordinator.orders import step_orders
 from tetrad_learner.coordinator.payloads import Payloads
 from tetrad_learner.coordinator.rank_set import RankSet, start_ranks
 from tetrad_learner.coordinator.registry import Registry
 from tetrad_learner.coordinator.reporting import Reporting
-from tetrad_learner.coordinator.rows import mini_batch_ends, rows_of_ranks
+from tetrad_learner.coordinator.rows import mini_batch_ends
 from tetrad_learner.coordinator.run_folder import RunFolder
 from tetrad_learner.coordinator.store import Store
 from tetrad_learner.coordinator.tasks import Tasks
 from tetrad_telemetry.logs import get_logger
+from tetrad_trajectories.errors import CorruptJournalError
 from tetrad_trajectories.journal import JournalStep, prune, read_step, step_path, write_step
 from tetrad_transport import Listener
 from tetrad_wire.messages.leases import SampleFinished
 from tetrad_wire.messages.membership import WantedWeights
-from tetrad_wire.messages.steps import ExecuteStep, PublishWeights, SaveCheckpoint
+from tetrad_wire.messages.steps import PublishWeights, SaveCheckpoint
 
 log = get_logger(__name__)
 
@@ -54,12 +58,15 @@ class Performer:
     mailroom: Mailroom
     listener: Listener
     checkpoints: Checkpoints
+    loading: Loading
     reporting: Reporting
     payloads: Payloads
     handle: Raise
     spawn: Spawn
     num_steps: int
     """Training steps of the whole run: where a learning rate that falls ends."""
+    steps_per_epoch: int
+    """Training steps of one pass over the data: how often a reference that moves does."""
     rank_environment: Mapping[str, str]
     """What every rank is told, whatever this process was told by flags."""
     on_end: Callable[[ef.ChangeRun], None]
@@ -73,12 +80,20 @@ class Performer:
     watches: dict[int, Stopwatch] = field(default_factory=dict)
     """By training step."""
     saving: Path | None = None
+    """Temporary folder of the checkpoint that is being written."""
+    checkpoint_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while checkpoint folders are changed or chosen among."""
 
     @property
     def world_size(self) -> int:
         """Trainer ranks."""
         placement = self.config.trainer.placement
         return placement.policy_num_nodes * placement.policy_num_gpus_per_node
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether a checkpoint is being written or sealed."""
+        return self.ranks is not None and (self.saving is not None or self.checkpoint_lock.locked())
 
     def perform(self, effects: list[ef.Effect]) -> None:
         """Perform effects in order; what takes time is spawned."""
@@ -103,7 +118,7 @@ class Performer:
             case ef.Want():
                 self._want(effect)
             case ef.SaveCheckpoint():
-                self._save(effect)
+                self.spawn(self._save(effect))
             case ef.StartRanks():
                 self.spawn(self._start_ranks(effect))
             case ef.OpenEvaluation():
@@ -135,7 +150,15 @@ class Performer:
             lineage=effect.lineage,
             samples=samples,
             mini_batch_ends=mini_batch_ends(samples, prompts_per_mini_batch=per_mini_batch),
-            events=({"kind": "sealed", "step": effect.step, "draws": list(effect.draws)},),
+            events=(
+                {
+                    "kind": "sealed",
+                    "step": effect.step,
+                    "draws": list(effect.draws),
+                    "num_steps": self.num_steps,
+                    "steps_per_epoch": self.steps_per_epoch,
+                },
+            ),
         )
         path = step_path(self.folder.journal, effect.step)
         journal_hash = await asyncio.to_thread(write_step, path, step)
@@ -151,27 +174,35 @@ class Performer:
             return
         step = self.journaled.pop(effect.step, None)
         if step is None:
-            step = await asyncio.to_thread(read_step, step_path(self.folder.journal, effect.step))
+            try:
+                step = await asyncio.to_thread(read_step, step_path(self.folder.journal, effect.step))
+            except (CorruptJournalError, OSError) as error:
+                reason = f"step {effect.step} cannot be executed again: {error}"
+                self.handle(ev.CannotGoOn(now=self.now(), reason=reason))
+                return
             # Its figures went with the process that sealed it; where they were written, they are not written again.
             self.reporting.note(effect.step, batch_figures(step.samples))
-        batch_hash = await asyncio.to_thread(step.hash)
-        rows: list[ExecuteStep] = rows_of_ranks(
-            step, lineage=effect.lineage, batch_hash=batch_hash, world_size=self.world_size
+        orders = await asyncio.to_thread(
+            step_orders, step, self.config, lineage=effect.lineage, world_size=self.world_size
         )
-        if not ranks.send(self.listener, dict(enumerate(rows)), self.now()):
+        if not ranks.send(self.listener, dict(enumerate(orders)), self.now()):
             self.lose_ranks("a rank could not be reached")
 
     # ---- ranks
 
     async def _start_ranks(self, effect: ef.StartRanks) -> None:
-        newest = self.checkpoints.newest()
-        origin = self.store.meta("origin") or ""
-        load = str(newest.folder) if newest is not None else origin
-        arguments = ["--num-steps", str(self.num_steps), *(["--load", load] if load else [])]
-        log.info("ranks_starting", attempt=effect.attempt, checkpoint=load or "none")
+        try:
+            async with self.checkpoint_lock:
+                start = await asyncio.to_thread(self.loading.choose, sealed=effect.sealed)
+        except CheckpointError as error:
+            self.handle(ev.CannotGoOn(now=self.now(), reason=str(error)))
+            return
+        log.info("ranks_starting", attempt=effect.attempt, step=start.step, checkpoint=str(start.folder or "none"))
         self.ranks = await start_ranks(
             world_size=self.world_size,
-            arguments=arguments,
+            num_steps=self.num_steps,
+            steps_per_epoch=self.steps_per_epoch,
+            load=start.folder,
             run_dir=self.folder.path,
             environment=self.rank_environment,
             clock=self.now,
@@ -183,6 +214,9 @@ class Performer:
         if ranks is None:
             return
         log.error("ranks_lost", reason=reason, set=ranks.incarnation)
+        self.saving = None
+        if not ranks.is_complete:
+            self.loading.note(ranks.load, is_loaded=False)
         self.reporting.ranks_lost.inc()
         self.spawn(self._bury(ranks, reason))
 
@@ -215,26 +249,62 @@ class Performer:
         self.reporting.version.set(effect.version)
         self.mailroom.tell_everyone()
 
-    def _save(self, effect: ef.SaveCheckpoint) -> None:
-        self.saving = self.checkpoints.begin(effect.step)
-        body = SaveCheckpoint(step=effect.step, folder=str(self.saving))
-        if self.ranks is None or not self.ranks.send(self.listener, body, self.now()):
+    async def _save(self, effect: ef.SaveCheckpoint) -> None:
+        """Put the ledger as it is at this step into a new folder, then have the ranks write theirs."""
+        ranks, committer = self.ranks, self.committer
+        if ranks is None or committer is None:
+            return
+        try:
+            async with self.checkpoint_lock:
+                folder = await asyncio.to_thread(self.checkpoints.begin, effect.step)
+            await committer.call(lambda: self.store.backup(folder / LEDGER))
+        except (OSError, sqlite3.Error) as error:
+            self.fail_checkpoint(effect.step, f"{type(error).__name__}: {error}")
+            return
+        self.saving = folder
+        if not ranks.send(self.listener, SaveCheckpoint(step=effect.step, folder=str(folder)), self.now()):
             self.lose_ranks("a rank could not be reached")
 
+    def fail_checkpoint(self, step: int, reason: str) -> None:
+        """It will not be: say so; the core decides what becomes of it."""
+        self.saving = None
+        log.error("checkpoint_failed", step=step, reason=reason)
+        self.reporting.checkpoints_failed.inc()
+        self.handle(ev.CheckpointFailed(now=self.now(), step=step, reason=reason))
+
     async def complete_checkpoint(self, step: int) -> None:
-        """All ranks have written: add the ledger, seal the folder, remove what is no longer needed."""
+        """All ranks have written: seal the folder, remove what is no longer needed."""
         folder, self.saving = self.saving, None
-        if folder is None or self.committer is None:
+        if folder is None:
             return
-        await self.committer.call(lambda: self.store.backup(folder / LEDGER))
-        facts: dict[str, object] = {"run": self.registry.run, "version": 1}
-        done = await asyncio.to_thread(self.checkpoints.complete, step, folder, facts)
-        if self.config.journal.keep == "oldest_checkpoint":
-            oldest = self.checkpoints.all()[0].step
-            await asyncio.to_thread(prune, self.folder.journal, oldest_step=oldest + 1)
+        try:
+            done = await self._seal(step, folder)
+        except OSError as error:
+            self.fail_checkpoint(step, f"{type(error).__name__}: {error}")
+            return
         log.info("checkpoint_written", step=step, folder=str(done.folder))
         self.reporting.checkpoint_time.set_to_current_time()
         self.handle(ev.CheckpointWritten(now=self.now(), step=step, folder=str(done.folder)))
+
+    async def _seal(self, step: int, folder: Path) -> Checkpoint:
+        facts: dict[str, object] = {"run": self.registry.run, "version": 1}
+        async with self.checkpoint_lock:
+            done = await asyncio.to_thread(self.checkpoints.complete, step, folder, facts)
+            if self.config.journal.keep == "oldest_checkpoint":
+                oldest = self.checkpoints.journal_begins_after()
+                await asyncio.to_thread(prune, self.folder.journal, oldest_step=oldest + 1)
+        return done
+
+    async def _note_score(self, step: int, scores: Mapping[str, float]) -> None:
+        """Let the best checkpoint be known by its evaluation."""
+        metric = self.config.trainer.best_ckpt_metric
+        if metric is None:
+            return
+        if metric not in scores:
+            log.warning("best_checkpoint_unknown", step=step, metric=metric, there_are=sorted(scores))
+            return
+        async with self.checkpoint_lock:
+            await asyncio.to_thread(self.checkpoints.note_score, step, scores[metric])
 
     # ---- evaluation and end
 
@@ -248,6 +318,7 @@ class Performer:
             # A sample that came before the round was opened here counts for the core, but has no score.
             missing = max(effect.missing, self.evaluation.num_missing)
             scores = self.reporting.report_evaluation(self.evaluation, missing=missing)
+            self.spawn(self._note_score(effect.round, scores))
             if self.answers:
                 self.spawn(self._write_answers(effect.round, self.answers, scores))
         self.evaluation, self.answers = None, []

@@ -1,5 +1,7 @@
 """What the ranks report, until all of them have: a step is executed, and a checkpoint written, as a whole."""
 
+import asyncio
+import contextlib
 from collections import defaultdict
 from typing import Final
 
@@ -11,6 +13,8 @@ from tetrad_learner.coordinator.rank_set import RankSet
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import PeerId
 from tetrad_wire.messages.steps import (
+    CheckpointCopied,
+    CheckpointFailed,
     CheckpointSaved,
     PublishFailed,
     RankReady,
@@ -29,8 +33,12 @@ RANK_REPORTS: Final = (
     StepFailed,
     WeightsPublished,
     PublishFailed,
+    CheckpointCopied,
     CheckpointSaved,
+    CheckpointFailed,
 )
+# From the first rank's word that a step is poisoned to the end of the run: every rank is to have written its dump.
+EVIDENCE_S: Final = 5.0
 
 
 class RankReports:
@@ -39,12 +47,16 @@ class RankReports:
     def __init__(self, performer: Performer) -> None:
         self._performer = performer
         self._executed: dict[tuple[int, int], set[int]] = defaultdict(set)
+        self._copied: dict[int, set[int]] = defaultdict(set)
         self._saved: dict[int, set[int]] = defaultdict(set)
+        self._failed: set[int] = set()
+        self._have_all_failed = asyncio.Event()
 
     def forget(self) -> None:
         """The set is gone: what only some of its ranks reported means nothing."""
-        self._executed.clear()
-        self._saved.clear()
+        for reported in (self._executed, self._copied, self._saved, self._failed):
+            reported.clear()
+        self._have_all_failed.clear()
 
     def take(self, peer: PeerId, body: msgspec.Struct) -> None:
         """Take a report; one from a rank of another set is dropped."""
@@ -61,6 +73,7 @@ class RankReports:
         now = self._performer.now()
         if ready.incarnation == ranks.incarnation and ranks.welcome(peer, ready, now):
             log.info("ranks_ready", world_size=ranks.world_size, step=ready.step)
+            self._performer.loading.note(ranks.load, is_loaded=True)
             self._performer.handle(ev.RanksReady(now=now, step=ready.step))
 
     def _take(self, ranks: RankSet, body: msgspec.Struct) -> None:
@@ -69,10 +82,7 @@ class RankReports:
             case StepExecuted():
                 self._take_executed(ranks, body)
             case StepFailed():
-                log.error("step_failed", step=body.step, reason=body.reason, evidence=body.evidence)
-                self._performer.handle(
-                    ev.StepPoisoned(now=now, step=body.step, lineage=body.lineage, reason=body.reason)
-                )
+                self._take_failed(ranks, body)
             case WeightsPublished():
                 ranks.is_busy = False
                 self._performer.handle(ev.VersionOut(now=now, version=body.version, digest=body.digest))
@@ -80,8 +90,12 @@ class RankReports:
                 ranks.is_busy = False
                 log.warning("publish_failed", version=body.version, reason=body.reason)
                 self._performer.handle(ev.PublishFailed(now=now, version=body.version, reason=body.reason))
+            case CheckpointCopied():
+                self._take_copied(ranks, body)
             case CheckpointSaved():
                 self._take_saved(ranks, body)
+            case CheckpointFailed():
+                self._take_failed_save(ranks, body)
 
     def _take_executed(self, ranks: RankSet, body: StepExecuted) -> None:
         performer = self._performer
@@ -95,12 +109,46 @@ class RankReports:
             performer.watch(body.step).mark("executed")
             performer.handle(ev.StepDone(now=performer.now(), step=body.step, lineage=body.lineage))
 
+    def _take_failed(self, ranks: RankSet, body: StepFailed) -> None:
+        """End the run once every rank has kept its evidence, or has had the time for it."""
+        if not self._failed:
+            log.error("step_failed", step=body.step, reason=body.reason, evidence=body.evidence)
+            self._performer.spawn(self._poison(body))
+        self._failed.add(body.rank)
+        if len(self._failed) == ranks.world_size:
+            self._have_all_failed.set()
+
+    async def _poison(self, body: StepFailed) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EVIDENCE_S):
+                await self._have_all_failed.wait()
+        now = self._performer.now()
+        reason = f"{body.reason}; look into it with `tetrad replay --dump {body.evidence}`"
+        self._performer.handle(ev.StepPoisoned(now=now, step=body.step, lineage=body.lineage, reason=reason))
+
+    def _take_copied(self, ranks: RankSet, body: CheckpointCopied) -> None:
+        done = self._copied[body.step]
+        done.add(body.rank)
+        if len(done) == ranks.world_size:
+            del self._copied[body.step]
+            ranks.is_busy, ranks.writing_since = False, self._performer.now()
+            log.info("checkpoint_copied", step=body.step, seconds=round(body.seconds, 3))
+            self._performer.handle(ev.CheckpointCopied(now=self._performer.now(), step=body.step))
+
+    def _take_failed_save(self, ranks: RankSet, body: CheckpointFailed) -> None:
+        """One rank without its part is enough; the others will report the same."""
+        self._copied.pop(body.step, None)
+        self._saved.pop(body.step, None)
+        ranks.is_busy, ranks.writing_since = False, None
+        if self._performer.saving is not None:
+            self._performer.fail_checkpoint(body.step, f"rank {body.rank}: {body.reason}")
+
     def _take_saved(self, ranks: RankSet, body: CheckpointSaved) -> None:
         done = self._saved[body.step]
         done.add(body.rank)
         if len(done) == ranks.world_size:
             del self._saved[body.step]
-            ranks.is_busy = False
+            ranks.writing_since = None
             self._performer.spawn(self._performer.complete_checkpoint(body.step))
 
 

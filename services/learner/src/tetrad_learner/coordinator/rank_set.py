@@ -28,6 +28,8 @@ log = get_logger(__name__)
 START_TIMEOUT_S: Final = 900.0
 OLD_SET_TIMEOUT_S: Final = 60.0
 END_GRACE_S: Final = 8.0
+# The next checkpoint and the end of the run wait for the writers of the former; a disk this slow is taken for dead.
+WRITE_TIMEOUT_S: Final = 1800.0
 
 
 @dataclass(slots=True)
@@ -44,6 +46,10 @@ class RankSet:
     """Training step whose weights each rank holds."""
     heard_at: float = 0.0
     is_busy: bool = False
+    load: Path | None = None
+    """The checkpoint that they were told to load; None is the initial model."""
+    writing_since: float | None = None
+    """When they began to write a checkpoint beside their other work; None while they write none."""
 
     def welcome(self, peer: PeerId, ready: RankReady, now: float) -> bool:
         """Note a ready rank; return whether the set has just become complete."""
@@ -78,6 +84,8 @@ class RankSet:
             return f"{len(self.peers)} of {self.world_size} ranks were ready after {START_TIMEOUT_S:g} s"
         if self.is_complete and self.is_busy and now - self.heard_at > silence_s:
             return f"no progress from the ranks for {now - self.heard_at:.0f} s; the limit is {silence_s:g} s"
+        if self.writing_since is not None and now - self.writing_since > WRITE_TIMEOUT_S:
+            return f"the checkpoint was not written within {WRITE_TIMEOUT_S:g} s"
         return None
 
     async def end(self) -> None:
@@ -100,9 +108,19 @@ class RankSet:
 
 
 async def start_ranks(
-    *, world_size: int, arguments: list[str], run_dir: Path, environment: Mapping[str, str], clock: Callable[[], float]
+    *,
+    world_size: int,
+    num_steps: int,
+    steps_per_epoch: int,
+    load: Path | None,
+    run_dir: Path,
+    environment: Mapping[str, str],
+    clock: Callable[[], float],
 ) -> RankSet:
-    """Start `world_size` ranks once no older set is left; raise TimeoutError if an old one does not go."""
+    """Start `world_size` ranks once no older set is left; raise TimeoutError if an old one does not go.
+
+    They begin from the checkpoint folder `load`, or from the initial model, and know how long the run is.
+    """
     await _wait_for_old_set(run_dir)
     incarnation = secrets.token_hex(8)
     command = [
@@ -110,7 +128,8 @@ async def start_ranks(
         *(f"--nproc-per-node={world_size}", "--max-restarts=0"),
         # Its own default is a new folder below /tmp for each start, which a kill leaves there.
         *(f"--log-dir={run_dir / 'logs' / 'torchrun'}", "-m", "tetrad_learner.rank"),
-        *("--set", incarnation, *arguments),
+        *("--set", incarnation, "--num-steps", str(num_steps), "--steps-per-epoch", str(steps_per_epoch)),
+        *(("--load", str(load)) if load else ()),
     ]
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -120,7 +139,7 @@ async def start_ranks(
         preexec_fn=die_with_parent(signal.SIGKILL),
     )
     log.info("ranks_started", world_size=world_size, pid=process.pid, set=incarnation)
-    return RankSet(incarnation, world_size, process, clock())
+    return RankSet(incarnation, world_size, process, clock(), load=load)
 
 
 def lock_path(run_dir: Path) -> Path:

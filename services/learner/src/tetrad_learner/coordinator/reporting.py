@@ -8,26 +8,12 @@ from pathlib import Path
 from tetrad_learner.coordinator.evaluation import EvaluationRound
 from tetrad_learner.coordinator.figures import Stopwatch
 from tetrad_learner.coordinator.loggers import MetricLogger
+from tetrad_learner.coordinator.metric_names import logged_names
 from tetrad_telemetry.logs import get_logger
 from tetrad_telemetry.metrics import Metrics, closed
 
 log = get_logger(__name__)
 
-# What rank 0 reports, by its name in the logs: the tutorial's, then SkyRL's.
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "policy_loss": ("train/policy_loss", "policy/policy_loss"),
-    "kl_loss": ("train/kl_loss", "policy/policy_kl"),
-    "loss": ("policy/final_loss",),
-    "entropy": ("policy/policy_entropy",),
-    "clip_ratio": ("policy/loss_metrics/clip_ratio",),
-    "grad_norm": ("policy/grad_norm",),
-    "lr": ("policy/policy_lr",),
-    "logprob_diff_mean": ("policy/rollout_train_logprobs_abs_diff_mean",),
-    "logprob_diff_max": ("policy/rollout_train_logprobs_abs_diff_max",),
-    "seconds_old_logprobs": ("timing/old_logprobs",),
-    "seconds_forward_backward": ("timing/forward_backward",),
-    "seconds_optimizer": ("timing/optimizer",),
-}
 # Shown first in the console's line.
 LEADING: Sequence[str] = ("train/policy_loss", "train/kl_loss", "train/mean_reward")
 
@@ -71,6 +57,7 @@ class Reporting:
         self.version = metrics.gauge("weight_version", "Policy version that engines should run.")
         self.eval_score = metrics.gauge("eval_score", "Mean reward of the newest evaluation.")
         self.checkpoint_time = metrics.gauge("last_checkpoint_timestamp_seconds", "When a checkpoint was completed.")
+        self.checkpoints_failed = metrics.counter("checkpoints_failed_total", "Checkpoints that could not be written.")
         self.samples = metrics.counters(
             "samples_total",
             "Samples received, by what became of them.",
@@ -87,7 +74,7 @@ class Reporting:
 
     def note_rank(self, step: int, metrics: Mapping[str, float]) -> None:
         """Keep what rank 0 reported of a step, under the names of the logs."""
-        named = {alias: value for name, value in metrics.items() for alias in NAMES.get(name, (f"trainer/{name}",))}
+        named = {alias: value for name, value in metrics.items() for alias in logged_names(name)}
         self.note(step, named)
 
     def report_step(self, step: int, watch: Stopwatch) -> None:

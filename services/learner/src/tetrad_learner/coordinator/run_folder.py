@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tetrad_config import RunConfig
 from tetrad_config.trainer import ResumeMode
-from tetrad_learner.coordinator.checkpoints import LEDGER, Checkpoints, verify
+from tetrad_learner.coordinator.checkpoints import LEDGER, CheckpointError, Checkpoints, verify
 from tetrad_learner.coordinator.store import LedgerError, Store
 from tetrad_runtime.exits import ConfigFault, RunBusy
 from tetrad_telemetry.logs import get_logger
@@ -68,7 +68,10 @@ def open_ledger(folder: RunFolder, config: RunConfig, checkpoints: Checkpoints) 
 
 def _fork(origin: Path, ledger: Path, *, run: str | None) -> None:
     """Make the ledger of a checkpoint that of this folder, whole or not at all; `run` is its new name, if any."""
-    manifest = verify(origin)
+    try:
+        manifest = verify(origin)
+    except CheckpointError as error:
+        raise ConfigFault(f"trainer.resume_path: {error}; choose another checkpoint") from error
     draft = ledger.with_name(f".{ledger.name}.fork")
     for leftover in ledger.parent.glob(f"{draft.name}*"):
         leftover.unlink()
@@ -81,8 +84,20 @@ def _fork(origin: Path, ledger: Path, *, run: str | None) -> None:
     if run is not None:
         store.set_meta("run", run)
     store.close()
+    # What a lost ledger left behind would be taken for the new one's.
+    for leftover in ledger.parent.glob(f"{ledger.name}-*"):
+        leftover.unlink()
     draft.replace(ledger)
     log.info("run_forked", checkpoint=str(origin))
+
+
+def _newest_whole(checkpoints: Checkpoints) -> Path | None:
+    """The newest checkpoint that is as it was written; damaged ones are set aside."""
+    while (newest := checkpoints.newest()) is not None:
+        if (reason := checkpoints.refuse_damaged(newest)) is None:
+            return newest.folder
+        log.error("checkpoint_refused", reason=reason)
+    return None
 
 
 def check_same_run(store: Store, *, key: str, value: str, what: str) -> None:
@@ -104,7 +119,6 @@ def _origin(config: RunConfig, checkpoints: Checkpoints) -> Path | None:
                 raise ConfigFault("trainer.resume_mode=from_path needs trainer.resume_path=…/global_step_N")
             return config.trainer.resume_path
         case ResumeMode.LATEST:
-            newest = checkpoints.newest()
-            return newest.folder if newest is not None else None
+            return _newest_whole(checkpoints)
         case ResumeMode.NONE:
             return None

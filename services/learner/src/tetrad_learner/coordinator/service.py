@@ -5,7 +5,7 @@ No decision is made here: messages become events, effects are performed by `perf
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Final, assert_never
 
 from tetrad_learner.coordinator.committer import Committer
@@ -41,6 +41,8 @@ TICK_S: Final = 0.25
 RANK_SILENCE_S: Final = 600.0
 FLUSH_S: Final = 30.0
 FAREWELL_S: Final = 0.3
+# Of a drain's deadline: a checkpoint that is nearly whole is worth the wait.
+CHECKPOINT_GRACE_S: Final = 20.0
 
 
 class Coordinator:
@@ -294,6 +296,7 @@ class Coordinator:
         """Make everything durable, end the ranks, let the last words out."""
         performer = self._performer
         await self._committer.flush(FLUSH_S)
+        await self._await_checkpoint()
         if performer.ranks is not None:
             ranks, performer.ranks = performer.ranks, None
             await ranks.end()
@@ -302,6 +305,14 @@ class Coordinator:
         performer.mailroom.tell_everyone()
         await asyncio.sleep(FAREWELL_S)
 
+    async def _await_checkpoint(self) -> None:
+        """Give a checkpoint that is being written the time to become whole; without it the journal is replayed."""
+        performer = self._performer
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CHECKPOINT_GRACE_S):
+                while performer.is_saving:  # noqa: ASYNC110 - it ends in a thread, or with the ranks
+                    await asyncio.sleep(0.02)
+
     def _exit_code(self) -> ExitCode:
         if self._ended is None or self._ended.state is RunState.ENDED:
             return ExitCode.OK
@@ -309,6 +320,8 @@ class Coordinator:
         log.critical("run_failed", reason=reason)
         if "poisoned" in reason or "dropped" in reason:
             return ExitCode.DATA
+        if "nothing to load" in reason or "could not be written" in reason:
+            return ExitCode.ENVIRONMENT
         if "engine" in reason:
             return ExitCode.ENGINE
         return ExitCode.PEER_LOST if "published" in reason else ExitCode.INTERNAL

@@ -110,8 +110,11 @@ class Store:
         """
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("UPDATE leases SET state = 'expired', reason = 'the run was forked' WHERE state = 'held'")
-        self._db.execute("UPDATE slots SET state = 'filled', step = NULL WHERE step > ?", (step,))
+        # What was dropped with a skipped step keeps its reason.
+        self._db.execute("UPDATE slots SET state = 'filled' WHERE step > ? AND state = 'sealed'", (step,))
+        self._db.execute("UPDATE slots SET step = NULL WHERE step > ?", (step,))
         self._db.execute("DELETE FROM steps WHERE step > ?", (step,))
+        self._db.execute("DELETE FROM skipped_steps WHERE step > ?", (step,))
         open_draws = "SELECT DISTINCT draw FROM slots WHERE state IN ('empty', 'filled')"
         self._db.execute(f"DELETE FROM inbox WHERE draw IN ({open_draws})")  # noqa: S608 - no user text in it
         self._db.execute(f"UPDATE groups SET reason = 'end_of_run' WHERE draw IN ({open_draws})")  # noqa: S608

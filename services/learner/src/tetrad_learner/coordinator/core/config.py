@@ -36,6 +36,8 @@ class CoreConfig:
     max_drops_per_step: int = 256
     """Groups dropped between two sealed steps before the run fails."""
     max_publish_attempts: int = 100
+    max_save_attempts: int = 6
+    """Checkpoints in a row that may fail to be written, or whose ranks may die meanwhile."""
     max_step_attempts: int = 3
     """Times that the ranks may die in the same step."""
     max_rank_losses: int = 6

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tetrad_learner.coordinator.core import events as ev
+from tetrad_learner.coordinator.core import saving
 from tetrad_learner.coordinator.core.config import CoreConfig
 from tetrad_learner.coordinator.core.effects import (
     Acknowledge,
@@ -26,6 +27,7 @@ from tetrad_learner.coordinator.core.groups import Group, GroupBook, Slot
 from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_learner.coordinator.core.leases import Lease, LeaseBook
 from tetrad_learner.coordinator.core.outcome import Outcome
+from tetrad_learner.coordinator.core.rounds import RoundBook
 from tetrad_learner.coordinator.core.steps import StepBook
 from tetrad_learner.coordinator.core.tables import RUN, DropReason, LeaseState, SlotState, follow
 from tetrad_learner.coordinator.core.versions import Version, VersionBook
@@ -36,9 +38,6 @@ from tetrad_wire.messages.membership import RunState
 GraderLookup = Callable[[GroupKey], str | None]
 """The grader version that a replica would use for a group now; None while no replica serves it."""
 
-# Delay before a group is leased again after its n-th failure of infrastructure.
-FIRST_RETRY_S: Final = 0.1
-MAX_RETRY_S: Final = 10.0
 PUBLISH_RETRY_S: Final = 1.0
 # A silent broadcaster is asked for what it holds; a younger answer may still be on its way.
 REPUBLISH_AFTER_S: Final = 5.0
@@ -63,13 +62,9 @@ class Core:
         self.steps = StepBook(self.out)
         self.versions = VersionBook(self.out)
         self.state = RunState.STARTING
-        self.reported_rounds: set[int] = set()
-        self.open_round: int | None = None
+        self.rounds = RoundBook(config, tuple(evaluation_sizes))
         self.poisoned: set[int] = set()
         self._grader_of = grader_of
-        self._evaluation_sizes = tuple(evaluation_sizes)
-        self._round_deadline = 0.0
-        self._is_reporting = False
         self._is_stopping = False
         self._num_dropped = 0
         self._sealing: list[Group] = []
@@ -78,7 +73,10 @@ class Core:
         self._published_at = 0.0
         self._num_starts = 0
         self._num_losses = 0
+        self._saves = saving.SaveAttempts()
         self._are_ranks_starting = False
+        # No engine has served for so long that the run saves what it has and fails.
+        self._is_giving_up = False
 
     def handle(self, event: ev.Event) -> Outcome:
         """Take one event; return its facts and effects, in order."""
@@ -105,7 +103,7 @@ class Core:
             seconds = gap + self.config.liveness_s
             self.leases.extend(seconds)
             self.engines.extend(seconds)
-            self._round_deadline += seconds
+            self.rounds.deadline += seconds
             self._certified_at = now
 
     def _apply(self, event: ev.Event) -> None:
@@ -145,8 +143,14 @@ class Core:
                 self._retry_publish(event)
             case ev.BroadcasterHolds():
                 self._check_broadcaster(event)
+            case ev.CheckpointCopied():
+                self.steps.note_copied(event.step)
             case ev.CheckpointWritten():
                 self._cover(event)
+            case ev.CheckpointFailed():
+                self._retry_save(event)
+            case ev.CannotGoOn():
+                self._change_run(RunState.FAILED, event.reason)
             case ev.EvaluationReported():
                 self._close_round(event.round)
             case ev.StopAsked():
@@ -170,6 +174,18 @@ class Core:
         if event.step == self.steps.saving:
             self.steps.cover(event.step, event.folder)
             self._num_losses = 0
+            self._saves.succeed()
+
+    def _retry_save(self, event: ev.CheckpointFailed) -> None:
+        if event.step == self.steps.saving:
+            self.steps.end_saving()
+            self._saves.wait(event.now)
+            self._fail_save(event.reason)
+
+    def _fail_save(self, reason: str) -> None:
+        failed = self._saves.fail()
+        if failed >= self.config.max_save_attempts:
+            self._change_run(RunState.FAILED, f"{failed} checkpoints in a row could not be written: {reason}")
 
     def _take_sample(self, event: ev.SampleArrived) -> None:
         group = self.groups.groups.get(event.key)
@@ -194,10 +210,7 @@ class Core:
             self._check_equal(slot, event)
             return Disposition.DUPLICATE, ""
         if group.grader_version and event.grader_version != group.grader_version:
-            return (
-                Disposition.REFUSED,
-                f"graded by {event.grader_version}, pinned is {group.grader_version}",
-            )
+            return Disposition.REFUSED, f"graded by {event.grader_version}, pinned is {group.grader_version}"
         if not self._is_admissible(event):
             return Disposition.REFUSED, f"policy versions {list(event.versions)} are too old"
         return Disposition.ACCEPTED, ""
@@ -258,6 +271,7 @@ class Core:
         wanted = self.versions.wanted
         if wanted is None or self.engines.certified(wanted.digest) or not self._has_work() or self._is_reloading():
             self._certified_at = now
+            self._is_giving_up = False
             if self.state is RunState.STALLED:
                 self._change_run(RunState.RUNNING, "an engine is certified again")
             return
@@ -265,12 +279,21 @@ class Core:
             self._certified_at = now
         waited = now - self._certified_at
         if waited > self.config.stall_timeout_s:
-            self._change_run(
-                RunState.FAILED,
-                f"no engine certified for version {wanted.number} within {self.config.stall_timeout_s:g} s",
-            )
+            self._is_giving_up = True
+            # What the ranks have learned is saved first; for that they get as long again.
+            if self._is_all_saved() or waited > 2 * self.config.stall_timeout_s:
+                self._change_run(
+                    RunState.FAILED,
+                    f"no engine certified for version {wanted.number} within {self.config.stall_timeout_s:g} s",
+                )
         elif waited > 3 * self.config.liveness_s and self.state is RunState.RUNNING:
             self._change_run(RunState.STALLED, f"no engine is certified for version {wanted.number}")
+
+    def _is_all_saved(self) -> bool:
+        """Whether a checkpoint now would hold nothing new, or there are no ranks to write one."""
+        steps = self.steps
+        has_new = steps.executed > steps.covered and steps.executed >= steps.replay_until
+        return not has_new or not steps.are_ranks_ready
 
     def _is_reloading(self) -> bool:
         """Whether the wanted weights are those of an earlier set of ranks: no engine can get them anew."""
@@ -278,7 +301,7 @@ class Core:
         return wanted is not None and (not steps.are_ranks_ready or wanted.lineage != steps.lineage)
 
     def _has_work(self) -> bool:
-        return self.open_round is not None or self.groups.num_open > 0 or self._may_draw()
+        return self.rounds.is_open or self.groups.num_open > 0 or self._may_draw()
 
     def _hear(self, event: ev.EngineBeat) -> None:
         engine = self.engines.engines.get(event.incarnation)
@@ -319,9 +342,7 @@ class Core:
         if lease is None:
             return
         group = self.groups.groups[lease.key]
-        group.infra_failures += 1
-        group.avoided = lease.engine
-        group.not_before = now + min(FIRST_RETRY_S * 2 ** (group.infra_failures - 1), MAX_RETRY_S)
+        group.postpone(avoiding=lease.engine, now=now)
         if state is not LeaseState.RETURNED:
             self.out.do(Revoke(engine=lease.engine, token=token, reason=reason))
         if group.infra_failures >= self.config.max_infra_attempts:
@@ -361,6 +382,8 @@ class Core:
         step = self.steps.executing
         self._num_losses += 1
         self._are_ranks_starting = False
+        if self.steps.saving is not None:
+            self._fail_save(reason)
         self.steps.lose_ranks()
         self.versions.publishing = None
         if step is not None and self.steps.attempts.get(step, 0) >= self.config.max_step_attempts:
@@ -438,7 +461,7 @@ class Core:
         if not self.steps.are_ranks_ready and not self._are_ranks_starting:
             self._are_ranks_starting = True
             self._num_starts += 1
-            self.out.do(StartRanks(attempt=self._num_starts))
+            self.out.do(StartRanks(attempt=self._num_starts, sealed=self.steps.sealed))
 
     def _journal_next(self, _now: float) -> None:
         steps = self.steps
@@ -480,17 +503,21 @@ class Core:
         """Give idle ranks their next task: publish, save, execute, in that order."""
         if not self.steps.is_idle or self.versions.publishing is not None:
             return
-        if self._needs_publish():
+        if self._needs_publish() and not self._is_giving_up:
             self._publish(now)
-        elif self._needs_checkpoint():
-            self.steps.saving = self.steps.executed
-            self.out.do(SaveCheckpoint(step=self.steps.executed))
-        elif self.steps.executed < self.steps.sealed and not self._awaits_evaluation():
+        elif self._needs_checkpoint() and now >= self._saves.not_before:
+            # The ranks wait for the former checkpoint: of two that are being written neither would be whole in time.
+            if self.steps.saving is None:
+                self.out.do(SaveCheckpoint(step=self.steps.begin_saving()))
+        elif self.steps.executed < self.steps.sealed and not self._awaits_evaluation() and not self._is_giving_up:
             self._execute_next()
 
     def _execute_next(self) -> None:
         if self.steps.executed + 1 in self.poisoned:
             self._change_run(RunState.FAILED, f"step {self.steps.executed + 1} is poisoned: it gave a non-finite loss")
+            return
+        if self.steps.executed + 1 in self.steps.skipped:
+            self.steps.pass_over()
             return
         step = self.steps.begin()
         self.out.do(Execute(step=step, lineage=self.steps.lineage))
@@ -501,7 +528,7 @@ class Core:
         So no checkpoint is ever ahead of a round that is not reported, and no round is passed over.
         """
         is_replay = self.steps.executed < self.steps.replay_until
-        return self.open_round is not None or (not is_replay and self._is_evaluated(self.steps.executed))
+        return self.rounds.is_open or (not is_replay and self._is_evaluated(self.steps.executed))
 
     def _needs_publish(self) -> bool:
         if self.steps.executed < self.steps.replay_until:
@@ -517,75 +544,57 @@ class Core:
         book.publish(version or book.mint(lineage=steps.lineage, step=steps.executed))
 
     def _needs_checkpoint(self) -> bool:
-        executed, interval = self.steps.executed, self.config.checkpoint_interval
-        if executed <= self.steps.covered or executed < self.steps.replay_until:
-            return False
-        is_last = executed == self.config.num_steps or self._is_stopping
-        return (interval > 0 and executed % interval == 0) or is_last
+        is_last = self.steps.executed == self.config.num_steps or self._is_stopping or self._is_giving_up
+        return saving.is_due(self.steps, interval=self.config.checkpoint_interval, is_last=is_last)
 
     def _want_newest(self, _now: float) -> None:
         newest = self.versions.newest(lineage=self.steps.lineage, step=self.steps.executed)
         if newest is None or not newest.digest or newest is self.versions.wanted:
             return
-        if self.open_round is not None:
+        if self.rounds.is_open:
             if self._is_round_alive():
                 return
             self._end_round()
-            self.open_round = None
+            self.rounds.abandon()
         self.versions.want(newest)
         self._drop_stale(self.steps.sealed + 1)
         if self.state is RunState.STARTING:
             self._change_run(RunState.RUNNING, f"version {newest.number} is out")
 
     def _evaluate(self, now: float) -> None:
-        if self.open_round is None:
+        if not self.rounds.is_open:
             self._open_round(now)
-        elif not self._is_reporting and (self._is_round_done() or now > self._round_deadline):
-            self._is_reporting = True
-            self.out.do(ReportEvaluation(round=self.open_round, missing=self._end_round()))
+        elif not self.rounds.is_reporting and (self.groups.num_evaluating == 0 or now > self.rounds.deadline):
+            self.out.do(ReportEvaluation(round=self.rounds.report(), missing=self._end_round()))
 
     def _open_round(self, now: float) -> None:
         wanted = self.versions.wanted
         # Weights of earlier ranks cannot be had again: their round waits until they are published anew.
         if wanted is None or self._is_reloading() or not self._is_evaluated(wanted.step):
             return
-        self.open_round = wanted.step
-        self._round_deadline = now + self.config.evaluation_timeout_s
-        self.groups.open_evaluation(wanted.step, self._evaluation_sizes)
+        self.rounds.open(wanted.step, now)
+        self.groups.open_evaluation(wanted.step, self.rounds.sizes)
         self.out.do(OpenEvaluation(round=wanted.step))
 
     def _is_evaluated(self, step: int) -> bool:
-        if step in self.reported_rounds or self._is_stopping or not self._evaluation_sizes:
-            return False
-        interval = self.config.evaluation_interval
-        return (
-            (step == 0 and self.config.is_evaluated_first)
-            or (step > 0 and interval > 0 and step % interval == 0)
-            or (0 < step == self.config.num_steps and self.config.is_evaluated_last)
-        )
-
-    def _is_round_done(self) -> bool:
-        return self.groups.num_evaluating == 0
+        return not self._is_stopping and self.rounds.is_due(step)
 
     def _is_round_alive(self) -> bool:
         """Whether the round is being reported, or some engine still holds its weights."""
         wanted = self.versions.wanted
-        return self._is_reporting or (wanted is not None and bool(self.engines.certified(wanted.digest)))
+        return self.rounds.is_reporting or (wanted is not None and bool(self.engines.certified(wanted.digest)))
 
     def _end_round(self) -> int:
         """Revoke the round's leases and forget its groups; return how many samples are missing."""
-        assert self.open_round is not None
+        assert self.rounds.current is not None
         for lease in [lease for lease in self.leases.leases.values() if lease.key.lane is Lane.EVAL]:
             self._end_lease(lease.token, LeaseState.REVOKED, "the evaluation is over")
             self.out.do(Revoke(engine=lease.engine, token=lease.token, reason="the evaluation is over"))
-        return self.groups.close_evaluation(self.open_round)
+        return self.groups.close_evaluation(self.rounds.current)
 
     def _close_round(self, round_: int) -> None:
-        if round_ != self.open_round:
-            return
-        self.reported_rounds.add(round_)
-        self.open_round, self._is_reporting = None, False
-        self.out.record(EvaluationClosed(round=round_))
+        if self.rounds.close(round_):
+            self.out.record(EvaluationClosed(round=round_))
 
     def _grant(self, now: float) -> None:
         wanted = self.versions.wanted
@@ -678,7 +687,7 @@ class Core:
             self._change_run(RunState.DRAINING, f"{steps.executed} steps are executed")
         is_published = wanted is not None and (wanted.lineage, wanted.step) == (steps.lineage, steps.executed)
         is_covered = steps.covered >= steps.executed
-        is_evaluated = self.open_round is None and not self._is_evaluated(steps.executed)
+        is_evaluated = not self.rounds.is_open and not self._is_evaluated(steps.executed)
         if (is_published or self._is_stopping) and is_covered and is_evaluated:
             self._change_run(RunState.ENDED, f"{steps.executed} steps are trained and saved")
 

@@ -81,16 +81,18 @@ class Want(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaveCheckpoint(Effect):
-    """Have the ranks save; CheckpointWritten follows."""
+    """Have the ranks save; CheckpointCopied follows, then CheckpointWritten, or CheckpointFailed in place of either."""
 
     step: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRanks(Effect):
-    """Start a new set of ranks from the newest checkpoint; RanksReady follows."""
+    """Start a new set of ranks from the newest checkpoint that can be used; RanksReady follows, or CannotGoOn."""
 
     attempt: int
+    sealed: int = 0
+    """Newest step whose batch is durable: so far must they be able to get."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

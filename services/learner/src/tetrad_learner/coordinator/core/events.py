@@ -141,6 +141,28 @@ class LeasesProgressed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointCopied(Event):
+    """All ranks hold a copy of what the checkpoint of a step needs; it is being written beside their next work."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFailed(Event):
+    """The checkpoint of a step could not be written."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CannotGoOn(Event):
+    """What the run needs from the disk is not there: no checkpoint to load, or no batch to execute."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointWritten(Event):
     """The checkpoint of a step is complete and renamed."""
 

@@ -150,3 +150,10 @@ class StepMarkedPoisoned(Fact):
     """A step gave a non-finite loss: it is not executed again unless it is skipped by hand."""
 
     step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSkipped(Fact):
+    """A poisoned step is skipped by hand: it is never executed, and its samples are dropped."""
+
+    step: int

@@ -16,6 +16,9 @@ from tetrad_learner.coordinator.core.tables import SLOT, DropReason, SlotState, 
 from tetrad_wire.ids import Draw, Incarnation, PolicyVersion, Token
 from tetrad_wire.messages.leases import Lane
 
+# Delay before a group is leased again after its n-th failure of infrastructure.
+FIRST_RETRY_S: Final = 0.1
+MAX_RETRY_S: Final = 10.0
 # Entries of groups that wait no more before their queue is made anew.
 MAX_OUTDATED: Final = 256
 
@@ -69,6 +72,12 @@ class Group:
     def versions(self) -> frozenset[PolicyVersion]:
         """Every policy version that its samples were drawn by."""
         return frozenset(version for slot in self.slots for version in slot.versions)
+
+    def postpone(self, *, avoiding: Incarnation, now: float) -> None:
+        """Count a failure that was not the prompt's; the next lease waits, and goes elsewhere if it can."""
+        self.infra_failures += 1
+        self.avoided = avoiding
+        self.not_before = now + min(FIRST_RETRY_S * 2 ** (self.infra_failures - 1), MAX_RETRY_S)
 
 
 @dataclass(slots=True)

@@ -73,6 +73,7 @@ class LedgerImage:
     covered: int = 0
     rounds: set[int] = field(default_factory=set)
     poisoned: set[int] = field(default_factory=set)
+    skipped: set[int] = field(default_factory=set)
     state: RunState = RunState.STARTING
     reason: str = ""
 
@@ -120,6 +121,9 @@ class LedgerImage:
                 self.rounds.add(fact.round)
             case fa.StepMarkedPoisoned():
                 self.poisoned.add(fact.step)
+            case fa.StepSkipped():
+                self.poisoned.discard(fact.step)
+                self.skipped.add(fact.step)
             case fa.RunChanged():
                 self.state, self.reason = fact.state, fact.reason
             case _:
@@ -159,8 +163,9 @@ def restore(core: Core, image: LedgerImage, *, now: float) -> None:
     """
     _restore_steps(core, image)
     _restore_versions(core, image)
-    core.reported_rounds |= image.rounds
+    core.rounds.reported |= image.rounds
     core.poisoned |= image.poisoned
+    core.steps.skipped |= image.skipped
     _restore_work(core, image, now)
     core.begin_again(image.state)
 

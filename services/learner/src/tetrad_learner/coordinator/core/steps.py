@@ -32,6 +32,11 @@ class StepBook:
     journaling: int | None = None
     executing: int | None = None
     saving: int | None = None
+    """Step of the checkpoint that is being made, until it is whole."""
+    is_copying: bool = False
+    """Whether the ranks keep still for it: they write a copy, and go on as soon as they have it."""
+    skipped: set[int] = field(default_factory=set)
+    """Poisoned steps that are passed over: they change no weights."""
     are_ranks_ready: bool = False
     states: dict[int, StepState] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
@@ -40,7 +45,7 @@ class StepBook:
     @property
     def is_idle(self) -> bool:
         """Whether the ranks wait for work."""
-        return self.are_ranks_ready and self.executing is None and self.saving is None
+        return self.are_ranks_ready and self.executing is None and not self.is_copying
 
     def open_lineage(self, from_step: int) -> None:
         """A set of ranks begins from the weights of `from_step`."""
@@ -53,7 +58,8 @@ class StepBook:
         self.replay_until = max(self.replay_until, self.executed)
         # A checkpoint that the ranks have loaded covers its step, told or not; a newer one must be unreadable.
         self.executed = self.covered = from_step
-        self.executing = self.saving = None
+        self.executing = None
+        self.end_saving()
         self.are_ranks_ready = True
         self.out.record(LineageOpened(lineage=self.lineage, from_step=from_step, attempt=attempt))
 
@@ -79,9 +85,27 @@ class StepBook:
         self.attempts.pop(step, None)
         self.out.record(StepExecuted(step=step, lineage=self.lineage))
 
+    def pass_over(self) -> None:
+        """The next step is skipped: the weights before it are also those after it."""
+        self.finish(self.executed + 1)
+
+    def begin_saving(self) -> int:
+        """Have the ranks make a checkpoint of what they hold."""
+        self.saving, self.is_copying = self.executed, True
+        return self.executed
+
+    def note_copied(self, step: int) -> None:
+        """The ranks hold what the checkpoint needs: their weights may change."""
+        if step == self.saving:
+            self.is_copying = False
+
+    def end_saving(self) -> None:
+        """Nothing is being saved any more."""
+        self.saving, self.is_copying = None, False
+
     def cover(self, step: int, folder: str) -> None:
         """A checkpoint holds everything up to `step`."""
-        self.saving = None
+        self.end_saving()
         for number in range(step, 0, -1):
             if self.states[number] is not StepState.EXECUTED:
                 break
@@ -100,4 +124,5 @@ class StepBook:
     def lose_ranks(self) -> None:
         """What the ranks were doing is void as a whole."""
         self.are_ranks_ready = False
-        self.executing = self.saving = None
+        self.executing = None
+        self.end_saving()

@@ -53,6 +53,8 @@ class DropReason(StrEnum):
     STALE = "stale"
     GRADER_GONE = "grader_gone"
     END_OF_RUN = "end_of_run"
+    SKIPPED = "skipped"
+    """Of a step that gave a non-finite loss and was skipped by hand."""
 
 
 State = TypeVar("State", bound=StrEnum)
@@ -60,7 +62,8 @@ State = TypeVar("State", bound=StrEnum)
 SLOT: Final[Mapping[SlotState, frozenset[SlotState]]] = {
     SlotState.EMPTY: frozenset({SlotState.FILLED, SlotState.DROPPED}),
     SlotState.FILLED: frozenset({SlotState.SEALED, SlotState.DROPPED}),
-    SlotState.SEALED: frozenset(),
+    # Its step was poisoned, and skipped by hand.
+    SlotState.SEALED: frozenset({SlotState.DROPPED}),
     SlotState.DROPPED: frozenset(),
 }
 
