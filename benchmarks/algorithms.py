@@ -48,6 +48,7 @@ ALGORITHMS: Final = (
             f"{_ALGORITHM}.advantage_estimator=gae",
             "trainer.critic.model.path=${trainer.policy.model.path}",
             "trainer.critic.optimizer_config.lr=1e-3",
+            "trainer.critic_mini_batch_size=32",
         ),
     ),
     Algorithm(
@@ -59,10 +60,6 @@ ALGORITHMS: Final = (
         overrides=(f"{_ALGORITHM}.policy_loss_type=gspo", f"{_ALGORITHM}.loss_reduction=sequence_mean"),
     ),
     Algorithm(name="cispo", overrides=(f"{_ALGORITHM}.policy_loss_type=cispo",)),
-    Algorithm(
-        name="lora",
-        overrides=("trainer.policy.model.lora.rank=16", "trainer.policy.optimizer_config.lr=1e-2"),
-    ),
 )
 
 

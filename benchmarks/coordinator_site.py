@@ -23,6 +23,7 @@ from tetrad_learner.coordinator.core import effects as ef
 from tetrad_learner.coordinator.core import events as ev
 from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_learner.coordinator.core.outcome import Outcome
+from tetrad_learner.coordinator.loading import Loading
 from tetrad_learner.coordinator.mailroom import Answer, Mailroom
 from tetrad_learner.coordinator.payloads import Payloads
 from tetrad_learner.coordinator.performer import Performer
@@ -255,11 +256,13 @@ def _compose(cls: type[Site], config: RunConfig, transport: MemoryTransport, *, 
         mailroom=mailroom,
         listener=listener,
         checkpoints=checkpoints,
+        loading=Loading(checkpoints=checkpoints, journal=folder.journal, run=run, origin=None),
         reporting=Reporting(Metrics("learner", version="0"), [], samples_per_step=samples_per_step),
         payloads=Payloads(),
         handle=lambda _event: None,
         spawn=lambda _work: None,
         num_steps=num_steps,
+        steps_per_epoch=num_steps,
         rank_environment={},
         on_end=lambda _change: None,
         clocks=clocks,

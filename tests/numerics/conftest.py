@@ -26,6 +26,12 @@ def untied_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return a_model(tmp_path_factory.mktemp("models") / "untied", kind="untied")
 
 
+@pytest.fixture(scope="session")
+def reference_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another tied model."""
+    return a_model(tmp_path_factory.mktemp("models") / "reference", seed=7)
+
+
 @pytest.fixture(scope="session", params=["tied", "untied"])
 def model(request: pytest.FixtureRequest) -> Path:
     folder: Path = request.getfixturevalue(f"{request.param}_model")

@@ -1,6 +1,9 @@
-"""What the ranks of test_ranks.py do: started by torch.distributed.run, one after the other, results into a folder.
+"""What the ranks of test_ranks.py do, one scenario after the other, results into a folder.
 
-usage: rank_scenarios.py TIED_MODEL UNTIED_MODEL OUT
+usage: rank_scenarios.py TIED_MODEL UNTIED_MODEL REFERENCE_MODEL OUT
+
+Started by torch.distributed.run it does everything. Started alone it becomes three ranks, which import torch once for
+all, and only runs the algorithms.
 """
 
 from __future__ import annotations
@@ -12,11 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
+from numerics.algorithm_cases import CASES, all_weights, case_options, executed
 from numerics.trainer_builders import AStep, exported, last_gradient, options
 
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_learner.trainer.errors import NonFiniteError, RankDisagreementError
 from tetrad_learner.trainer.options import AlgorithmOptions, RowLayout
+from tetrad_learner.trainer.ranks import join
 
 KL = AlgorithmOptions(use_kl_loss=True, kl_loss_coef=0.1)
 MANY = AStep(num_groups=3, group_size=3, num_mini_batches=3, update_epochs=2, seed=3)
@@ -98,16 +104,55 @@ def poison(model: Path, out: Path) -> None:
     record(out, "poison-weights", exported(trainer) - before, {})
 
 
+def algorithms(model: Path, reference: Path, out: Path) -> None:
+    """Two steps of every kind of algorithm."""
+    for name in CASES:
+        trainer = Trainer.create(case_options(name, model=model, reference=reference, micro_train_batch_size=2))
+        metrics = executed(trainer, rank=RANK, world_size=WORLD)
+        record(out, f"{name}-{WORLD}", all_weights(trainer), metrics)
+
+
+def gathering(out: Path) -> None:
+    """Each rank has another number of rows, the first none."""
+    ranks = join(device="cpu", timeout_s=60.0)
+    gathered = ranks.gather(torch.full((RANK, 2), float(RANK)))
+    record(out, f"gathered-{WORLD}", gathered.numpy(), {})
+
+
 def record(out: Path, name: str, array: np.ndarray, metrics: dict[str, float]) -> None:
     """Keep rank 0's view."""
     if RANK == 0:
         np.savez(out / f"{name}.npz", array=array, **metrics)
 
 
+def become_ranks(num_ranks: int, store: Path) -> bool:
+    """Fork into so many ranks; return True in each of them, False in the parent once all have ended well."""
+    global RANK, WORLD
+    children = []
+    for rank in range(num_ranks):
+        child = os.fork()
+        if child == 0:
+            RANK, WORLD = rank, num_ranks
+            files = dist.FileStore(str(store), num_ranks)
+            dist.init_process_group("gloo", store=files, rank=rank, world_size=num_ranks)
+            return True
+        children.append(child)
+    if any(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children):
+        raise SystemExit(f"one of {num_ranks} ranks failed")
+    return False
+
+
 def main() -> None:
-    """Run every scenario."""
+    """Run the scenarios."""
     torch.set_num_threads(1)
-    tied, untied, out = (Path(argument) for argument in sys.argv[1:4])
+    tied, untied, reference, out = (Path(argument) for argument in sys.argv[1:5])
+    is_alone = WORLD == 1
+    if is_alone and not become_ranks(3, out / "store"):
+        return
+    gathering(out)
+    algorithms(tied, reference, out)
+    if is_alone:
+        return
     gradient(tied, out)
     gradient(untied, out)
     for scenario in (epochs, idle_rank, save_and_resume, resume_from_one_rank, twice, disagreement, poison):

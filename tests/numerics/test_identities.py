@@ -150,13 +150,37 @@ def test_a_step_that_lacks_a_sample_is_refused(tied_model: Path) -> None:
         trainer.execute(AStep().only(range(11)))
 
 
-def test_a_mini_batch_that_trains_nothing_is_refused(tied_model: Path) -> None:
+def test_a_step_that_trains_nothing_is_refused(tied_model: Path) -> None:
     batch = AStep(num_mini_batches=2).share()
-    batch.loss_mask[: batch.offsets[6]] = 0
+    batch.loss_mask[:] = 0
     trainer = Trainer.create(options(tied_model))
 
-    with pytest.raises(BatchError, match=r"mini-batches \[0\] of step 1 have no token"):
+    with pytest.raises(BatchError, match="none of the 12 samples of step 1 has a token to train on"):
         trainer.execute(batch)
+
+
+def test_a_mini_batch_that_trains_nothing_takes_no_optimizer_step(tied_model: Path) -> None:
+    both = AStep(num_mini_batches=2).share()
+    both.loss_mask[: both.offsets[6]] = 0
+    second = dataclasses.replace(both, mini_batch=np.zeros_like(both.mini_batch))
+    trainers = [Trainer.create(options(tied_model)) for _ in range(2)]
+
+    metrics = [trainer.execute(each).metrics for trainer, each in zip(trainers, (both, second), strict=True)]
+
+    assert np.array_equal(*[exported(trainer) for trainer in trainers])
+    assert [trainer.optimizer_steps for trainer in trainers] == [1, 1]
+    assert [each["skipped_mini_batches"] for each in metrics] == [1.0, 0.0]
+
+
+def test_a_step_that_filters_leave_nothing_of_changes_nothing(tied_model: Path) -> None:
+    batch = dataclasses.replace(AStep().share(), rewards=np.ones(12, dtype=np.float32))
+    trainer = Trainer.create(options(tied_model, algorithm=AlgorithmOptions(zero_variance_filter=True)))
+    before = exported(trainer)
+
+    metrics = trainer.execute(batch).metrics
+
+    assert np.array_equal(exported(trainer), before)
+    assert (metrics["optimizer_steps"], metrics["skipped_mini_batches"]) == (0.0, 1.0)
 
 
 def test_wholly_masked_samples_cost_nothing_and_change_nothing_under_token_mean(tied_model: Path) -> None:

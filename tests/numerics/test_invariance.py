@@ -1,15 +1,20 @@
-"""The gradient depends on the batch alone: not on micro-batches, rows, or the order in which phases run."""
+"""The gradient depends on the batch alone: not on micro-batches, rows, padding, or the order of samples."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numerics.algorithm_cases import CASES, STEPS, all_weights, case_options, executed
 from numerics.trainer_builders import AStep, exported, last_gradient, options
 from transformers import AutoModelForCausalLM
 
+from tetrad_learner.trainer.batch import StepBatch
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_learner.trainer.options import AlgorithmOptions, ComputeDtype, RowLayout
 
@@ -69,6 +74,79 @@ def test_weights_after_epochs_and_mini_batches_do_not_depend_on_the_cut(
         np.testing.assert_allclose(other, first, rtol=0, atol=1e-6)
     for key in ("loss", "kl_loss", "entropy", "grad_norm", "logprob_diff_mean"):
         assert results[1][key] == pytest.approx(results[0][key], abs=1e-5)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One algorithm."""
+
+    make: Callable[..., Trainer]
+    weights: np.ndarray
+    metrics: dict[str, float]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest, tied_model: Path, reference_model: Path) -> Case:
+    """An algorithm, and what two steps of it come to in one piece."""
+    name: str = request.param
+    trainer = Trainer.create(case_options(name, model=tied_model, reference=reference_model))
+    metrics = executed(trainer)
+    return Case(
+        make=lambda **changes: Trainer.create(
+            case_options(name, model=tied_model, reference=reference_model, **changes)
+        ),
+        weights=all_weights(trainer),
+        metrics=metrics,
+    )
+
+
+@pytest.mark.parametrize("cut", ["micro 1", "micro 2", "packed 5", "packed tokens 30"])
+def test_no_algorithm_depends_on_how_the_batch_was_cut(case: Case, cut: str) -> None:
+    parts = case.make(**CUTS[cut])
+
+    metrics = executed(parts)
+
+    np.testing.assert_allclose(all_weights(parts), case.weights, rtol=0, atol=1e-6)
+    assert metrics == pytest.approx(case.metrics, abs=1e-4, rel=1e-4)
+
+
+def test_no_algorithm_depends_on_what_follows_the_last_trained_token(case: Case) -> None:
+    padded = case.make()
+
+    for step in STEPS:
+        padded.execute(with_tail(step.share(), num_tokens=3))
+
+    assert np.array_equal(all_weights(padded), case.weights)
+
+
+def with_tail(batch: StepBatch, *, num_tokens: int) -> StepBatch:
+    """Append tokens that nobody trains to each sample, as padding or a last observation would be."""
+    ends = np.repeat(batch.offsets[1:], num_tokens)
+    tail = {"token_ids": 7, "loss_mask": 0, "rollout_logprobs": -0.5}
+    longer = {name: np.insert(getattr(batch, name), ends, value) for name, value in tail.items()}
+    return dataclasses.replace(batch, lengths=batch.lengths + np.int32(num_tokens), **longer)
+
+
+def test_no_algorithm_depends_on_the_order_in_which_a_rank_holds_its_samples(case: Case) -> None:
+    shuffled = case.make()
+
+    for step in STEPS:
+        order = np.random.default_rng(step.seed).permutation(step.num_samples)
+        shuffled.execute(step.only([int(index) for index in order]))
+
+    np.testing.assert_allclose(all_weights(shuffled), case.weights, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_gradient_of_any_batch_is_that_of_its_samples_one_by_one(tied_model: Path, seed: int) -> None:
+    step = AStep(num_groups=2, group_size=3, seed=20 + seed, longest=24)
+    together = Trainer.create(options(tied_model, micro_train_batch_size=64))
+    alone = Trainer.create(options(tied_model, micro_train_batch_size=1, row_layout=RowLayout.PACKED))
+
+    together.execute(step.share())
+    alone.execute(step.share())
+
+    np.testing.assert_allclose(last_gradient(alone), last_gradient(together), rtol=0, atol=1e-6)
 
 
 def test_the_gradient_is_that_of_the_textbook_loop(model: Path) -> None:

@@ -1,4 +1,4 @@
-"""Two gloo ranks in real processes compute what one rank computes."""
+"""Two and three gloo ranks in real processes compute what one rank computes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numerics.algorithm_cases import CASES, all_weights, case_options, executed
 from numerics.rank_scenarios import KL, MANY
 from numerics.trainer_builders import AStep, exported, last_gradient, options
 from transformers import AutoModelForCausalLM
@@ -23,27 +25,70 @@ DEADLINE_S = 120
 
 
 @pytest.fixture(scope="module")
-def results(lone_rank: None, tied_model: Path, untied_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run all scenarios of rank_scenarios.py on two ranks, once."""
+def run_ranks(lone_rank: None, tied_model: Path, untied_model: Path, reference_model: Path) -> Callable[..., Path]:
+    """Run the scenarios of rank_scenarios.py, once, under a launcher."""
+
+    def run(*launcher: str, out: Path) -> Path:
+        script = Path(__file__).parent / "rank_scenarios.py"
+        arguments = [str(path) for path in (script, tied_model, untied_model, reference_model, out)]
+        environment = os.environ | {
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+            "OMP_NUM_THREADS": "1",
+            "GLOO_SOCKET_IFNAME": "lo",
+        }
+        done = subprocess.run(
+            [sys.executable, *launcher, *arguments],
+            env=environment,
+            timeout=DEADLINE_S,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return out
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def results(run_ranks: Callable[..., Path], tied_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two ranks came to, started as in a run."""
     out = tmp_path_factory.mktemp("ranks")
     Trainer.create(options(tied_model)).save(out / "one-rank-checkpoint", step=0, lineage=0)
-    script = Path(__file__).parent / "rank_scenarios.py"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
-    environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parent.parent),
-        "OMP_NUM_THREADS": "1",
-        "GLOO_SOCKET_IFNAME": "lo",
-    }
-    done = subprocess.run(
-        [*launcher, str(tied_model), str(untied_model), str(out)],
-        env=environment,
-        timeout=DEADLINE_S,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return out
+    return run_ranks("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", out=out)
+
+
+@pytest.fixture(scope="module")
+def results_of_three(run_ranks: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What three ranks came to, for the algorithms alone."""
+    return run_ranks(out=tmp_path_factory.mktemp("three-ranks"))
+
+
+@pytest.fixture(scope="module", params=CASES)
+def alone(request: pytest.FixtureRequest, tied_model: Path, reference_model: Path) -> tuple[str, np.ndarray, dict]:
+    """What one rank came to: the algorithm's name, weights, metrics."""
+    trainer = Trainer.create(case_options(request.param, model=tied_model, reference=reference_model))
+    metrics = executed(trainer)
+    return request.param, all_weights(trainer), metrics
+
+
+@pytest.mark.parametrize("num_ranks", [2, 3])
+def test_no_algorithm_depends_on_the_number_of_ranks(
+    results: Path, results_of_three: Path, alone: tuple[str, np.ndarray, dict], num_ranks: int
+) -> None:
+    name, weights, metrics = alone
+
+    theirs = dict(np.load((results if num_ranks == 2 else results_of_three) / f"{name}-{num_ranks}.npz"))
+
+    np.testing.assert_allclose(theirs.pop("array"), weights, rtol=0, atol=1e-6)
+    assert {key: float(value) for key, value in theirs.items()} == pytest.approx(metrics, abs=1e-4, rel=1e-4)
+
+
+def test_what_is_gathered_comes_in_the_order_of_ranks(results: Path, results_of_three: Path) -> None:
+    two, three = (np.load(out / f"gathered-{n}.npz")["array"] for n, out in ((2, results), (3, results_of_three)))
+
+    assert two.tolist() == [[1.0, 1.0]]
+    assert three.tolist() == [[1.0, 1.0], [2.0, 2.0], [2.0, 2.0]]
 
 
 @pytest.mark.parametrize("kind", ["tied", "untied"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,14 +27,14 @@ VOCABULARY = 40
 PLAIN = OptimizerOptions(lr=1e-2, betas=(0.0, 0.999), eps=1e-2, weight_decay=0.01, max_grad_norm=0.0)
 
 
-def a_model(folder: Path, *, kind: str = "tied", seed: int = 0) -> Path:
-    """Save a model of two layers: `tied` is a Llama with shared embedding, `untied` a Qwen2 with biases."""
+def a_model(folder: Path, *, kind: str = "tied", seed: int = 0, layers: int = 2) -> Path:
+    """Save a tiny model: `tied` is a Llama with shared embedding, `untied` a Qwen2 with biases."""
     torch.manual_seed(seed)
     shape: dict[str, Any] = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
         "intermediate_size": 48,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": layers,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 64,
@@ -94,8 +94,8 @@ class AStep:
         bounds = np.linspace(0, self.num_samples, world_size + 1).round().astype(int)
         return self.only(range(bounds[rank], bounds[rank + 1]))
 
-    def only(self, indices: range) -> StepBatch:
-        """A batch that holds these samples."""
+    def only(self, indices: Sequence[int]) -> StepBatch:
+        """A batch that holds these samples, in this order."""
         mine = [self.samples[i] for i in indices]
         index = np.array(indices, dtype=np.int32)
         return StepBatch(

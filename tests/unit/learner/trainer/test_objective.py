@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tetrad_algorithms.registry import UnknownNameError
-from tetrad_learner.trainer.objective import Objective, TokenFacts
-from tetrad_learner.trainer.options import AlgorithmOptions
+from tetrad_learner.trainer.algorithm_options import AlgorithmOptions
+from tetrad_learner.trainer.facts import TokenFacts
+from tetrad_learner.trainer.objective import Objective
 
 ENTROPY = torch.tensor([2.0, 1.0])
 
@@ -34,7 +35,6 @@ def test_the_policy_loss_is_weighted_per_token() -> None:
     loss = Objective(AlgorithmOptions())(logprobs(), ENTROPY, facts())
 
     assert float(loss.total.detach()) == pytest.approx(-0.25 * 1.0 + 0.5 * 2.0)
-    assert loss.mismatch_T.tolist() == [0.5, 0.0]
     assert float(loss.kl) == 0.0
 
 
@@ -61,6 +61,23 @@ def test_the_entropy_bonus_lowers_the_loss() -> None:
     loss = Objective(AlgorithmOptions(entropy_loss_coef=0.1))(logprobs(), ENTROPY, facts())
 
     assert float(loss.total.detach()) == pytest.approx(float(loss.policy) - 0.1 * (0.25 * 2 + 0.5 * 1))
+
+
+def test_an_importance_weight_scales_the_policy_loss_alone() -> None:
+    options = AlgorithmOptions(use_kl_loss=True, kl_loss_coef=0.1, kl_estimator_type="k1", entropy_loss_coef=0.2)
+    reference = facts(reference_logprobs=torch.tensor([-1.0, -3.0]))
+    weighed = dataclasses.replace(reference, importance=torch.tensor([2.0, 0.5]))
+
+    plain, loss = (Objective(options)(logprobs(), ENTROPY, each) for each in (reference, weighed))
+
+    assert float(loss.policy) == pytest.approx(-0.25 * 1.0 * 2.0 + 0.5 * 2.0 * 0.5)
+    assert (loss.total - loss.policy).item() == pytest.approx((plain.total - plain.policy).item())
+
+
+def test_the_divergence_from_the_old_policy_is_summed() -> None:
+    loss = Objective(AlgorithmOptions())(logprobs(), ENTROPY, facts(old_logprobs=torch.tensor([-0.5, -1.75])))
+
+    assert float(loss.old_kl) == pytest.approx(0.5 + 0.25)
 
 
 @pytest.mark.parametrize("change", [{"policy_loss_type": "reguler"}, {"kl_estimator_type": "k9"}])

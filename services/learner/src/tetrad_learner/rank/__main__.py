@@ -30,7 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with held_place(settings.run_dir):
         from tetrad_learner.rank.compose import Orders, run_rank
 
-        orders = Orders(set_name=arguments.set, num_steps=arguments.num_steps, load=arguments.load)
+        orders = Orders(
+            set_name=arguments.set,
+            num_steps=arguments.num_steps,
+            steps_per_epoch=arguments.steps_per_epoch,
+            load=arguments.load,
+        )
         return run_rank(settings, config, orders)
 
 
@@ -43,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--set", required=True, help="name of the set of ranks that this one belongs to")
     parser.add_argument("--num-steps", type=int, required=True, help="training steps of the whole run")
+    parser.add_argument("--steps-per-epoch", type=int, required=True, help="training steps of one pass over the data")
     parser.add_argument("--load", type=Path, help="checkpoint folder to continue from")
     return parser
 

@@ -31,6 +31,8 @@ class Orders:
     set_name: str
     num_steps: int
     """Training steps of the whole run."""
+    steps_per_epoch: int
+    """Training steps of one pass over the data."""
     load: Path | None = None
     """Checkpoint folder to continue from; None begins with the model."""
 
@@ -42,12 +44,13 @@ def run_rank(settings: TrainerSettings, config: RunConfig, orders: Orders) -> in
     context.bind(run=settings.run_dir.name, replica=f"trainer-{rank}")
     # Asked to leave, a rank removes its shared memory on the way out.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
-    _set_up_torch(config)
+    set_up_torch(config)
     hello = _hello(rank)
     link = Link(settings.coordinator, hello, allow_clear_tcp=settings.allow_clear_tcp)
     link.start()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = Trainer.create(trainer_options(config, device=device, num_steps=orders.num_steps))
+    options = trainer_options(config, device=device, num_steps=orders.num_steps, steps_per_epoch=orders.steps_per_epoch)
+    trainer = Trainer.create(options)
     step = trainer.load(orders.load).step if orders.load is not None else 0
     shell = _shell(settings, config, trainer, link, incarnation=hello.incarnation)
     set_name = Incarnation(orders.set_name)
@@ -55,10 +58,12 @@ def run_rank(settings: TrainerSettings, config: RunConfig, orders: Orders) -> in
     try:
         return _obey(shell)
     finally:
-        trainer.close()
+        if shell.close():
+            trainer.close()
 
 
-def _set_up_torch(config: RunConfig) -> None:
+def set_up_torch(config: RunConfig) -> None:
+    """Give torch the threads and kernels that the run asks for."""
     torch.set_num_threads(threads_per_process(config, os.cpu_count() or 1))
     torch.backends.cuda.enable_flash_sdp(config.trainer.flash_attn)
 
@@ -92,6 +97,4 @@ def _obey(shell: RankShell) -> int:
         shell.obey_forever()
     except LinkDownError as error:
         log.error("coordinator_lost", reason=str(error))  # noqa: TRY400 - the reason says it all
-    finally:
-        shell.close()
     return ExitCode.PEER_LOST

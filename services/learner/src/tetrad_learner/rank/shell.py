@@ -3,17 +3,18 @@
 Owns the trainer and, on rank 0, the publisher. Decides nothing.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from tetrad_learner.publishing import Published, Publisher, PublishError
+from tetrad_learner.rank.evidence import write_evidence
 from tetrad_learner.rank.link import Link
+from tetrad_learner.rank.step_warnings import warn_about
 from tetrad_learner.trainer.batch import StepBatch
+from tetrad_learner.trainer.checkpoint_copy import CheckpointWriter
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_learner.trainer.errors import NonFiniteError
 from tetrad_learner.trainer.progress import Progress
@@ -25,6 +26,8 @@ from tetrad_weights.layout import Parameter, lay_out
 from tetrad_wire import WireError
 from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages.steps import (
+    CheckpointCopied,
+    CheckpointFailed,
     CheckpointSaved,
     ExecuteStep,
     PublishFailed,
@@ -39,6 +42,8 @@ from tetrad_wire.messages.steps import (
 log = get_logger(__name__)
 
 PUBLISH_SLACK_S: Final = 30.0
+# For a checkpoint that is nearly written when the ranks are told to leave; less than the grace that they get.
+WRITE_GRACE_S: Final = 5.0
 
 
 class RankShell:
@@ -68,6 +73,7 @@ class RankShell:
         self._connection: Connection | None = None
         self._broadcaster = ""
         self._executed: tuple[int, int] = (0, 0)
+        self._writer = CheckpointWriter()
 
     def obey_forever(self) -> None:
         """Do what the coordinator orders until the link is down."""
@@ -83,10 +89,11 @@ class RankShell:
                 case _:
                     log.warning("order_not_for_a_rank", kind=type(order).__name__)
 
-    def close(self) -> None:
-        """Remove the published segments."""
+    def close(self) -> bool:
+        """Remove the published segments; return whether nothing is under way any more."""
         if self._publisher is not None:
             self._publisher.close()
+        return self._writer.join(WRITE_GRACE_S)
 
     def _execute(self, order: ExecuteStep) -> None:
         num_done = 0
@@ -96,38 +103,41 @@ class RankShell:
             num_done += 1
             self._link.send(StepProgressed(rank=self._rank, step=order.step, num_micro_batches=num_done))
 
-        batch = _batch(order, self._update_epochs)
         try:
-            result = self._trainer.execute(batch, on_progress=on_progress)
+            result = self._trainer.execute(step_batch(order, self._update_epochs), on_progress=on_progress)
         except NonFiniteError as error:
-            self._fail(order, batch, error)
+            self._fail(order, error)
             return
         self._executed = (order.step, order.lineage)
         metrics = result.metrics if self._rank == 0 else {}
+        warn_about(metrics, step=order.step)
         self._link.send(StepExecuted(rank=self._rank, step=order.step, lineage=order.lineage, metrics=metrics))
 
-    def _fail(self, order: ExecuteStep, batch: StepBatch, error: NonFiniteError) -> None:
-        """Dump the batch for whoever looks into it, then say so; the coordinator ends the run."""
-        self._evidence.mkdir(parents=True, exist_ok=True)
-        path = self._evidence / f"step_{order.step}_rank_{self._rank}.npz"
-        fields = {name: getattr(batch, name) for name in StepBatch.__slots__}
-        arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
-        np.savez(path, allow_pickle=False, **arrays)
-        path.with_suffix(".json").write_text(json.dumps({"step": order.step, "error": str(error)}))
+    def _fail(self, order: ExecuteStep, error: NonFiniteError) -> None:
+        """Keep what was executed for whoever looks into it, then say so; the coordinator ends the run."""
+        strange = self._trainer.strange_tensors()
+        folder = write_evidence(self._evidence, order, rank=self._rank, error=str(error), strange=strange)
         self._link.send(
-            StepFailed(
-                rank=self._rank,
-                step=order.step,
-                lineage=order.lineage,
-                reason=str(error),
-                evidence=str(self._evidence),
-            )
+            StepFailed(rank=self._rank, step=order.step, lineage=order.lineage, reason=str(error), evidence=str(folder))
         )
 
     def _save(self, order: SaveCheckpoint) -> None:
+        """Copy while the other ranks do, and write beside the next orders."""
         began = time.monotonic()
-        self._trainer.save(Path(order.folder), step=order.step, lineage=self._executed[1])
-        self._link.send(CheckpointSaved(rank=self._rank, step=order.step, seconds=time.monotonic() - began))
+
+        def on_written(error: BaseException | None) -> None:
+            if error is None:
+                seconds = time.monotonic() - began
+                self._link.send(CheckpointSaved(rank=self._rank, step=order.step, seconds=seconds))
+            else:
+                reason = f"{type(error).__name__}: {error}"
+                log.error("checkpoint_not_written", step=order.step, reason=reason)
+                self._link.send(CheckpointFailed(rank=self._rank, step=order.step, reason=reason))
+
+        copy = self._trainer.copy(step=order.step, lineage=self._executed[1])
+        seconds = time.monotonic() - began
+        self._link.send(CheckpointCopied(rank=self._rank, step=order.step, seconds=seconds))
+        self._writer.begin(copy, Path(order.folder), on_written=on_written)
 
     # ---- publishing: every rank takes part in gathering, rank 0 hands over
 
@@ -172,7 +182,8 @@ class RankShell:
         return self._publisher
 
 
-def _batch(order: ExecuteStep, update_epochs: int) -> StepBatch:
+def step_batch(order: ExecuteStep, update_epochs: int) -> StepBatch:
+    """The trainer's batch of an order; raises NonFiniteError for numbers that poison the step before it begins."""
     return StepBatch(
         token_ids=order.token_ids,
         lengths=order.lengths,

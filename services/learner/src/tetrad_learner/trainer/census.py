@@ -3,12 +3,14 @@
 Owns the exact global denominators. One small all-reduce; after it, each rank computes the same weights.
 """
 
-# S samples of this rank · N samples of the step, on all ranks
+# S samples of this rank · N samples of the step, on all ranks · M mini-batches
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,12 +35,17 @@ class Census:
         """Trained tokens of the step."""
         return int(self.tokens_N.sum())
 
+    @property
+    def mini_batch_tokens(self) -> Tensor:
+        """int64[M]: trained tokens of each mini-batch; one without any takes no optimizer step."""
+        return torch.zeros(self.num_mini_batches, dtype=torch.int64).index_add(0, self.mini_batch_N, self.tokens_N)
+
 
 def take_census(batch: StepBatch, ranks: Ranks) -> Census:
     """Count samples and trained tokens over all ranks; collective.
 
-    Raises RankDisagreementError where ranks hold different steps, BatchError where a sample is missing, held twice, or
-    a mini-batch trains nothing.
+    Raises RankDisagreementError where ranks hold different steps, BatchError where a sample is missing or held twice,
+    or where the step has no token to train on.
     """
     ranks.agree(batch.digest(), what=f"batch of step {batch.step}")
     own = torch.tensor(batch.sample_index, dtype=torch.int64)
@@ -54,8 +61,24 @@ def take_census(batch: StepBatch, ranks: Ranks) -> Census:
     if len(mini_batch_N) == 0:
         raise BatchError(f"step {batch.step} holds no sample")
     census = Census(tokens_N=tokens_N, mini_batch_N=mini_batch_N, num_mini_batches=int(mini_batch_N.max()) + 1)
-    _check_mini_batches(census, batch.step)
+    if census.num_tokens == 0:
+        raise BatchError(f"none of the {len(tokens_N)} samples of step {batch.step} has a token to train on")
     return census
+
+
+def recount(census: Census, batch: StepBatch, ranks: Ranks) -> Census:
+    """Count again after tokens were masked; collective."""
+    own = torch.tensor(batch.sample_index, dtype=torch.int64)
+    tokens_N = torch.zeros_like(census.tokens_N).index_add(0, own, torch.tensor(batch.trained_tokens))
+    return dataclasses.replace(census, tokens_N=ranks.sum(tokens_N))
+
+
+def by_prompts(census: Census, batch: StepBatch, *, prompts: int) -> Census:
+    """Cut the step anew, into mini-batches of so many prompts in the order of the samples."""
+    _, first_P, of_N = np.unique(batch.group, return_index=True, return_inverse=True)
+    ordinal_P = np.argsort(np.argsort(first_P))
+    mini_batch_N = torch.tensor(ordinal_P[of_N] // prompts, dtype=torch.int64)
+    return dataclasses.replace(census, mini_batch_N=mini_batch_N, num_mini_batches=int(mini_batch_N.max()) + 1)
 
 
 def token_weights(census: Census, *, batch: StepBatch, reduction: Reduction, max_sequence_tokens: int) -> Tensor:
@@ -72,11 +95,3 @@ def token_weights(census: Census, *, batch: StepBatch, reduction: Reduction, max
             )
         )
     return weight_N
-
-
-def _check_mini_batches(census: Census, step: int) -> None:
-    tokens_M = torch.zeros(census.num_mini_batches, dtype=torch.int64)
-    tokens_M.index_add_(0, census.mini_batch_N, census.tokens_N)
-    barren = torch.nonzero(tokens_M == 0).flatten().tolist()
-    if barren:
-        raise BatchError(f"mini-batches {barren} of step {step} have no token to train on")

@@ -1,19 +1,21 @@
 """Checkpoints: the trainer's half, elastic in the number of ranks.
 
 `FOLDER/trainer/` holds float32 master weights and moments (torch.distributed.checkpoint), each rank's random state,
-and `progress.json`. Owns that format. Must not know of manifests, `latest` or renaming: it fills and reads the folder
-that it is given.
+and `progress.json`. Owns that format. Saving is two steps: a copy in memory while training waits, and its writing while
+training goes on. Must not know of manifests, `latest` or renaming: it fills and reads the folder that it is given.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
@@ -31,43 +33,57 @@ PROGRESS_FILE: Final = "progress.json"
 FORMAT: Final = 1
 
 
-def save_trainer_state(
-    folder: Path, *, policy: Policy, optimizer: PolicyOptimizer, position: CheckpointPosition, ranks: Ranks
-) -> None:
-    """Write `folder/trainer`; collective."""
-    target = folder / TRAINER_FOLDER
-    if ranks.is_first:
+def live_tensors(policy: Policy, optimizer: PolicyOptimizer, *, prefix: str = "") -> dict[str, Tensor]:
+    """The live weights and moments of one model under the names of a checkpoint: writing into them is restoring.
+
+    A trainer with a second model adds the same with a prefix, such as `critic.`.
+    """
+    weights = {f"{prefix}model.{name}": tensor.detach() for name, tensor in named_weights(policy)}
+    return weights | {f"{prefix}optimizer.{name}": moment for name, moment in optimizer.moments().items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerCopy:
+    """A rank's part of `trainer/`, in memory that training does not touch."""
+
+    tensors: dict[str, Tensor]
+    position: CheckpointPosition
+
+    def write_position(self, folder: Path) -> None:
+        """Write `progress.json`; on one rank, from any thread."""
+        target = folder / TRAINER_FOLDER
         target.mkdir(parents=True, exist_ok=True)
-        _write_synced(target / PROGRESS_FILE, json.dumps({"format": FORMAT, **asdict(position)}, indent=2) + "\n")
-    ranks.barrier()
-    state = _tensors(policy, optimizer) | _random_state(ranks)
-    save(state, storage_writer=FileSystemWriter(target, sync_files=True))
+        text = json.dumps({"format": FORMAT, **asdict(self.position)}, indent=2)
+        _write_synced(target / PROGRESS_FILE, text + "\n")
+
+    def write_tensors(self, folder: Path, group: dist.ProcessGroup) -> None:
+        """Write the rest; collective over `group`, which nothing else may use meanwhile; from any thread."""
+        writer = FileSystemWriter(folder / TRAINER_FOLDER, sync_files=True)
+        save(self.tensors, storage_writer=writer, process_group=group)
 
 
-def load_trainer_state(folder: Path, *, policy: Policy, optimizer: PolicyOptimizer, ranks: Ranks) -> CheckpointPosition:
-    """Read `folder/trainer` into the live weights and moments; collective. Ranks may be more or fewer than at saving.
+def copy_trainer_state(tensors: Mapping[str, Tensor], position: CheckpointPosition, ranks: Ranks) -> TrainerCopy:
+    """Copy this rank's shards and random state to the host's memory."""
+    copies = {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
+    return TrainerCopy(tensors=copies | _random_state(ranks), position=position)
+
+
+def load_trainer_state(folder: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> CheckpointPosition:
+    """Read `folder/trainer` into live tensors; collective. Ranks may be more or fewer than at saving.
 
     Raises CheckpointError where the folder is none, of another format, or of another model.
     """
     source = folder / TRAINER_FOLDER
     position = _read_position(source / PROGRESS_FILE)
     reader = FileSystemReader(source)
-    tensors = _tensors(policy, optimizer)
     stored = _check(reader, tensors)
     random = {name: tensor for name, tensor in _random_state(ranks).items() if name in stored}
-    load(tensors | random, storage_reader=reader)
+    load({**tensors, **random}, storage_reader=reader)
     _restore_random_state(random, ranks)
-    optimizer.restore(steps_taken=position.optimizer_steps)
     return position
 
 
-def _tensors(policy: Policy, optimizer: PolicyOptimizer) -> dict[str, Tensor]:
-    """The live tensors: writing into them is restoring."""
-    weights = {f"model.{name}": tensor.detach() for name, tensor in named_weights(policy)}
-    return weights | {f"optimizer.{name}": moment for name, moment in optimizer.moments().items()}
-
-
-def _check(reader: FileSystemReader, tensors: dict[str, Tensor]) -> set[str]:
+def _check(reader: FileSystemReader, tensors: Mapping[str, Tensor]) -> set[str]:
     """Compare names and shapes before anything is overwritten; return all names that the checkpoint holds."""
     entries = reader.read_metadata().state_dict_metadata.items()
     stored = {name: tuple(entry.size) for name, entry in entries if isinstance(entry, TensorStorageMetadata)}
@@ -85,7 +101,7 @@ def _random_state(ranks: Ranks) -> dict[str, Tensor]:
     return state
 
 
-def _restore_random_state(state: dict[str, Tensor], ranks: Ranks) -> None:
+def _restore_random_state(state: Mapping[str, Tensor], ranks: Ranks) -> None:
     """A rank that was not there at saving keeps the state of its seed."""
     if f"random.cpu.{ranks.rank}" in state:
         torch.set_rng_state(state[f"random.cpu.{ranks.rank}"])

@@ -7,24 +7,36 @@ order. Must not know of sockets, the ledger, versions or the run file.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tetrad_learner.trainer.batch import StepBatch
-from tetrad_learner.trainer.checkpoint import load_trainer_state, save_trainer_state
+from tetrad_learner.trainer.checkpoint import copy_trainer_state, live_tensors, load_trainer_state
+from tetrad_learner.trainer.checkpoint_copy import CheckpointCopy, writing_group
+from tetrad_learner.trainer.critic import Critic, load_critic
+from tetrad_learner.trainer.diagnosis import FirstStrange, strange_tensors, watched
 from tetrad_learner.trainer.export import Placement, WeightShape, fill, weight_shapes
-from tetrad_learner.trainer.hf_folder import save_hf_folder
+from tetrad_learner.trainer.hf_folder import copy_hf_weights
 from tetrad_learner.trainer.model import load_policy, resolve_folder
 from tetrad_learner.trainer.optimizer import PolicyOptimizer
 from tetrad_learner.trainer.options import CheckpointPosition, TrainerOptions
+from tetrad_learner.trainer.passes import Models
 from tetrad_learner.trainer.policy import Policy
 from tetrad_learner.trainer.progress import OnProgress, Progress
 from tetrad_learner.trainer.ranks import Ranks, join, leave
-from tetrad_learner.trainer.step import StepResult, TrainingStep
+from tetrad_learner.trainer.reference import Reference
+from tetrad_learner.trainer.step import Optimizers, StepResult, TrainingStep
+
+CRITIC_STEPS: Final = "critic_optimizer_steps"
+KL_COEFFICIENT: Final = "kl_coefficient"
+REFERENCE_MOVES: Final = "reference_moves"
 
 
 def unheard(progress: Progress) -> None:
@@ -35,15 +47,23 @@ class Trainer:
     """Model, optimizer and objective of one rank."""
 
     def __init__(
-        self, *, options: TrainerOptions, ranks: Ranks, source: Path, policy: Policy, reference: Policy | None
+        self,
+        *,
+        options: TrainerOptions,
+        ranks: Ranks,
+        source: Path,
+        policy: Policy,
+        reference: Reference | None,
+        critic: Critic | None = None,
     ) -> None:
         self.ranks = ranks
-        self._options, self._source, self._policy = options, source, policy
+        self._options, self._source, self._policy, self._reference = options, source, policy, reference
+        self._writing_group: dist.ProcessGroup | None = None
         self._optimizer = PolicyOptimizer(policy.causal_lm.named_parameters(), options=options.optimizer)
+        self._critic, self._critic_optimizer = critic, _critic_optimizer(critic, options)
         self._step = TrainingStep(
-            policy=policy,
-            reference=reference,
-            optimizer=self._optimizer,
+            models=Models(policy=policy, reference=None if reference is None else reference.model, critic=critic),
+            optimizers=Optimizers(policy=self._optimizer, critic=self._critic_optimizer),
             options=options,
             ranks=ranks,
         )
@@ -56,7 +76,8 @@ class Trainer:
         source = resolve_folder(options.model_path, ranks)
         policy = load_policy(source, options=options, ranks=ranks, is_trained=True)
         reference = _load_reference(options, ranks)
-        return cls(options=options, ranks=ranks, source=source, policy=policy, reference=reference)
+        critic = None if options.critic is None else load_critic(options.critic, options=options, ranks=ranks)
+        return cls(options=options, ranks=ranks, source=source, policy=policy, reference=reference, critic=critic)
 
     @property
     def optimizer_steps(self) -> int:
@@ -65,6 +86,8 @@ class Trainer:
 
     def execute(self, batch: StepBatch, *, on_progress: OnProgress = unheard) -> StepResult:
         """Train on the batch; see TrainingStep.execute for what it raises."""
+        if self._reference is not None:
+            self._reference.catch_up(self._policy, step=batch.step)
         return self._step.execute(batch, on_progress=on_progress)
 
     def weight_shapes(self) -> tuple[WeightShape, ...]:
@@ -75,29 +98,82 @@ class Trainer:
         """Copy all weights into rank 0's buffer at their places; the other ranks pass None."""
         fill(self._policy, buffer=buffer, layout=layout)
 
+    def copy(self, *, step: int, lineage: int) -> CheckpointCopy:
+        """Copy what a checkpoint holds; training may go on while the copy is written by another thread."""
+        position = CheckpointPosition(
+            step=step, lineage=lineage, optimizer_steps=self._optimizer.steps_taken, numbers=self._numbers()
+        )
+        return CheckpointCopy(
+            hf=copy_hf_weights(self._policy, source=self._source, dtype=self._options.compute_dtype, ranks=self.ranks),
+            trainer=copy_trainer_state(self._tensors(), position, self.ranks),
+            group=self._writers(),
+        )
+
     def save(self, folder: Path, *, step: int, lineage: int) -> None:
         """Write a checkpoint into `folder`: a Hugging Face folder plus `trainer/`."""
-        position = CheckpointPosition(step=step, lineage=lineage, optimizer_steps=self._optimizer.steps_taken)
-        save_hf_folder(
-            self._policy,
-            folder=folder,
-            source=self._source,
-            dtype=self._options.compute_dtype,
-            ranks=self.ranks,
-        )
-        save_trainer_state(folder, policy=self._policy, optimizer=self._optimizer, position=position, ranks=self.ranks)
+        self.copy(step=step, lineage=lineage).write(folder)
 
     def load(self, folder: Path) -> CheckpointPosition:
         """Restore weights, moments, schedule and random state from a checkpoint of any number of ranks."""
-        return load_trainer_state(folder, policy=self._policy, optimizer=self._optimizer, ranks=self.ranks)
+        position = load_trainer_state(folder, self._tensors(), self.ranks)
+        self._optimizer.restore(steps_taken=position.optimizer_steps)
+        if self._critic_optimizer is not None:
+            self._critic_optimizer.restore(steps_taken=int(position.numbers[CRITIC_STEPS]))
+        if KL_COEFFICIENT in position.numbers:
+            self._step.rewards.restore(position.numbers[KL_COEFFICIENT])
+        if self._reference is not None:
+            self._reference.num_moves = int(position.numbers.get(REFERENCE_MOVES, 0))
+        return position
+
+    def strange_tensors(self) -> list[str]:
+        """Name this rank's weights and gradients that are not finite; not collective."""
+        of_critic = () if self._critic is None else strange_tensors(self._critic)
+        return [*strange_tensors(self._policy.causal_lm), *(f"critic's {name}" for name in of_critic)]
+
+    def watched(self) -> AbstractContextManager[FirstStrange]:
+        """Within the body, find the first module whose output is not finite on this rank."""
+        return watched(self._policy.causal_lm)
 
     def close(self) -> None:
         """Leave the process group; nothing may be called afterwards."""
         leave()
 
+    def _tensors(self) -> dict[str, Tensor]:
+        """All live tensors of a checkpoint."""
+        tensors = live_tensors(self._policy, self._optimizer)
+        if self._reference is not None and self._reference.is_moving:
+            tensors |= {f"reference.{name}": tensor.detach() for name, tensor in self._reference.named_tensors()}
+        if self._critic is None or self._critic_optimizer is None:
+            return tensors
+        weights = {f"critic.{name}": tensor.detach() for name, tensor in self._critic.named_tensors()}
+        moments = {f"critic_optimizer.{name}": moment for name, moment in self._critic_optimizer.moments().items()}
+        return tensors | weights | moments
 
-def _load_reference(options: TrainerOptions, ranks: Ranks) -> Policy | None:
-    """A frozen copy of the initial weights, only where a KL loss asks for one."""
-    if not options.algorithm.use_kl_loss:
+    def _numbers(self) -> dict[str, float]:
+        """What a checkpoint holds beside tensors and the policy's optimizer steps."""
+        numbers = {KL_COEFFICIENT: self._step.rewards.coefficient}
+        if self._critic_optimizer is not None:
+            numbers[CRITIC_STEPS] = float(self._critic_optimizer.steps_taken)
+        if self._reference is not None:
+            numbers[REFERENCE_MOVES] = float(self._reference.num_moves)
+        return numbers
+
+    def _writers(self) -> dist.ProcessGroup:
+        """The ranks as a group of their own, made once: writing and training must not hear each other's collectives."""
+        if self._writing_group is None:
+            self._writing_group = writing_group()
+        return self._writing_group
+
+
+def _load_reference(options: TrainerOptions, ranks: Ranks) -> Reference | None:
+    """A frozen copy of the initial weights, only where a divergence from it is asked for."""
+    if not options.algorithm.needs_reference:
         return None
-    return load_policy(resolve_folder(options.reference, ranks), options=options, ranks=ranks, is_trained=False)
+    model = load_policy(resolve_folder(options.reference, ranks), options=options, ranks=ranks, is_trained=False)
+    return Reference(model, interval=options.reference_interval)
+
+
+def _critic_optimizer(critic: Critic | None, options: TrainerOptions) -> PolicyOptimizer | None:
+    if critic is None or options.critic is None:
+        return None
+    return PolicyOptimizer(critic.named_trained(), options=options.critic.optimizer)

@@ -26,7 +26,17 @@ class NonFiniteError(ArithmeticError):
     same step; discard the process and reload the last checkpoint.
     """
 
-    def __init__(self, *, what: str, value: float, step: int, mini_batch: int) -> None:
+    def __init__(
+        self,
+        *,
+        what: str,
+        value: float,
+        step: int,
+        mini_batch: int,
+        loss: float | None = None,
+        gradient_norm: float | None = None,
+    ) -> None:
         where = f"step {step}, mini-batch {mini_batch}" if mini_batch >= 0 else f"step {step}"
         super().__init__(f"{what} is {value} in {where}; the step is poisoned")
         self.what, self.value, self.step, self.mini_batch = what, value, step, mini_batch
+        self.loss, self.gradient_norm = loss, gradient_norm

@@ -8,8 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from torch import Tensor
 
 from tetrad_learner.trainer.export import WeightShape, dtype_called, gathered_weights, weight_shapes
 from tetrad_learner.trainer.policy import Policy
@@ -36,17 +39,35 @@ COPIED_FILES: Final = (
 )
 
 
-def save_hf_folder(policy: Policy, *, folder: Path, source: Path, dtype: str, ranks: Ranks) -> None:
-    """Write config, tokenizer files and `model.safetensors` into `folder`; collective, rank 0 writes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HfCopy:
+    """What rank 0 writes, in memory that training does not touch."""
+
+    source: Path
+    dtype: str
+    weights: tuple[tuple[WeightShape, Tensor], ...]
+    """Whole, in the stored dtype."""
+
+    def write(self, folder: Path) -> None:
+        """Write config, tokenizer files and `model.safetensors` into `folder`. Any thread."""
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_config(self.source, folder, self.dtype)
+        _copy_files(self.source, folder)
+        shapes = [shape for shape, _tensor in self.weights]
+        tensors = ((shape.name, tensor) for shape, tensor in self.weights)
+        write_safetensors(folder / WEIGHTS_FILE, shapes=shapes, tensors=tensors)
+
+
+def copy_hf_weights(policy: Policy, *, source: Path, dtype: str, ranks: Ranks) -> HfCopy | None:
+    """Gather the whole weights in the memory of rank 0's host; collective, None on the other ranks."""
     shapes = tuple(_stored(weight, dtype) for weight in weight_shapes(policy))
+    gathered = zip(shapes, gathered_weights(policy), strict=True)
     if not ranks.is_first:
-        for _ in gathered_weights(policy):
+        for _ in gathered:
             pass
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_config(source, folder, dtype)
-    _copy_files(source, folder)
-    write_safetensors(folder / WEIGHTS_FILE, shapes=shapes, tensors=gathered_weights(policy))
+        return None
+    weights = tuple((shape, whole.to(dtype_called(shape.dtype), copy=True)) for shape, (_name, whole) in gathered)
+    return HfCopy(source=source, dtype=dtype, weights=weights)
 
 
 def _stored(weight: WeightShape, dtype: str) -> WeightShape:

@@ -6,6 +6,7 @@ Must not know of batches, losses or optimizers.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -46,7 +47,7 @@ def load_policy(folder: Path, *, options: TrainerOptions, ranks: Ranks, is_train
 
     Raises UnsupportedModelError where the log-probabilities of this path differ from the model's own.
     """
-    config = _config(folder)
+    config = model_config(folder)
     # Every rank builds the modules for real (buffers such as rotary frequencies are computed, not loaded), but leaves
     # the weights' memory untouched: the pages of a tensor come to life only when its shard is written.
     with no_init_weights():
@@ -58,17 +59,15 @@ def load_policy(folder: Path, *, options: TrainerOptions, ranks: Ranks, is_train
         causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     policy = Policy(causal_lm, temperature=options.algorithm.temperature)
     policy.requires_grad_(is_trained).train(is_trained)
-    shard(policy, options=options, ranks=ranks)
+    shard((*decoder_layers(policy.causal_lm), policy), precision=precision_of(options.compute_dtype), ranks=ranks)
     source = _read_weights(folder, config, options) if ranks.is_first else {}
-    _hand_out(policy, source, ranks)
+    hand_out(named_weights(policy), source, ranks)
     return policy
 
 
-def shard(policy: Policy, *, options: TrainerOptions, ranks: Ranks) -> None:
-    """Apply fully_shard to each decoder layer and to the whole; gradients are summed over ranks, not averaged."""
-    precision = _precision(options.compute_dtype)
-    layers = decoder_layers(policy.causal_lm)
-    for module in (*layers, policy):
+def shard(modules: Iterable[nn.Module], *, precision: MixedPrecisionPolicy, ranks: Ranks) -> None:
+    """Apply fully_shard to each module, inner ones first; gradients are summed over ranks, not averaged."""
+    for module in modules:
         fully_shard(module, mesh=ranks.mesh, mp_policy=precision)
         # Denominators are global already, so the sum is the gradient. gloo has no pre-multiplied sum (what a divide
         # factor alone would use): ask for a plain one.
@@ -86,7 +85,8 @@ def decoder_layers(causal_lm: PreTrainedModel) -> list[nn.Module]:
     return layers
 
 
-def _config(folder: Path) -> PreTrainedConfig:
+def model_config(folder: Path) -> PreTrainedConfig:
+    """Return the model's configuration, without any dropout."""
     config: PreTrainedConfig = AutoConfig.from_pretrained(folder)
     # The ratio of the first optimizer step must be 1: the same tokens twice must give the same log-probabilities.
     for name in [name for name in vars(config) if name.endswith(("dropout", "_pdrop"))]:
@@ -94,7 +94,8 @@ def _config(folder: Path) -> PreTrainedConfig:
     return config
 
 
-def _precision(dtype: ComputeDtype) -> MixedPrecisionPolicy:
+def precision_of(dtype: ComputeDtype) -> MixedPrecisionPolicy:
+    """Return in what weights are gathered and gradients reduced."""
     if dtype is ComputeDtype.FLOAT32:
         return MixedPrecisionPolicy()
     return MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
@@ -113,9 +114,9 @@ def _read_weights(folder: Path, config: PreTrainedConfig, options: TrainerOption
 
 
 @torch.no_grad()
-def _hand_out(policy: Policy, source: dict[str, Tensor], ranks: Ranks) -> None:
+def hand_out(targets: Iterable[tuple[str, Tensor]], source: dict[str, Tensor], ranks: Ranks) -> None:
     """Fill each rank's shards from rank 0's whole tensors, one tensor at a time; collective."""
-    for name, target in named_weights(policy):
+    for name, target in targets:
         whole = source.pop(name) if ranks.is_first else torch.empty(target.shape, dtype=target.dtype)
         whole = whole.to(ranks.device)
         if isinstance(target, DTensor):

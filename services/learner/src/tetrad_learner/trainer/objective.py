@@ -14,27 +14,8 @@ from torch import Tensor
 
 from tetrad_algorithms.kl import kl_estimators
 from tetrad_algorithms.losses import LossOptions, PolicyTokens, policy_losses
-from tetrad_learner.trainer.options import AlgorithmOptions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenFacts:
-    """What is known of trained tokens before the forward pass; all of one length, on the device."""
-
-    token_ids: Tensor
-    """int64[T]"""
-    sample: Tensor
-    """int64[T]: sample of each token, index in the step's batch."""
-    advantages: Tensor
-    """float32[T]"""
-    weights: Tensor
-    """float32[T]: the reduction's weight of each token."""
-    rollout_logprobs: Tensor
-    """float32[T]: from the rollout engine."""
-    old_logprobs: Tensor | None = None
-    """float32[T]: of the policy before the step's first update; None means the current ones, without gradient."""
-    reference_logprobs: Tensor | None = None
-    """float32[T]: of the reference model; None where no KL loss is wanted."""
+from tetrad_learner.trainer.algorithm_options import AlgorithmOptions
+from tetrad_learner.trainer.facts import TokenFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +30,8 @@ class MicroLoss:
     """Scalar: the KL term before its coefficient; 0 without a reference."""
     num_clipped: Tensor
     """Scalar: tokens where the clip was active."""
-    mismatch_T: Tensor
-    """float32[T]: |old − rollout log-probability|."""
+    old_kl: Tensor
+    """Scalar: Σ (old − current log-probability), k1 of KL(old ‖ current)."""
 
 
 class Objective:
@@ -61,13 +42,15 @@ class Objective:
         self._kl = kl_estimators.get(options.kl_estimator_type)
         self._kl_coef = options.kl_loss_coef
         self._entropy_coef = options.entropy_loss_coef
-        self._clip = LossOptions(eps_clip_low=options.eps_clip_low, eps_clip_high=options.eps_clip_high)
+        self._options = loss_options(options)
 
     def __call__(self, logprobs_T: Tensor, entropy_T: Tensor, facts: TokenFacts) -> MicroLoss:
-        """Return Σ w · (policy loss + c_kl · KL − c_entropy · H)."""
+        """Return Σ w · (importance · policy loss + c_kl · KL − c_entropy · H)."""
         old_T = logprobs_T.detach() if facts.old_logprobs is None else facts.old_logprobs
-        terms = self._policy_loss(_policy_tokens(logprobs_T, old_T, facts), self._clip)
-        policy = (facts.weights * terms.loss_T).sum()
+        terms = self._policy_loss(_policy_tokens(logprobs_T, old_T, facts), self._options)
+        # Only the policy loss was sampled from the rollout engine's distribution for its own sake.
+        loss_T = terms.loss_T if facts.importance is None else facts.importance * terms.loss_T
+        policy = (facts.weights * loss_T).sum()
         total, kl = policy, logprobs_T.new_zeros(())
         if facts.reference_logprobs is not None:
             kl = (facts.weights * self._kl(logprobs_T, facts.reference_logprobs)).sum()
@@ -79,8 +62,26 @@ class Objective:
             policy=policy.detach(),
             kl=kl.detach(),
             num_clipped=terms.is_clipped_T.sum(),
-            mismatch_T=(old_T - facts.rollout_logprobs).abs(),
+            old_kl=(old_T - logprobs_T.detach()).double().sum(),
         )
+
+
+def loss_options(options: AlgorithmOptions) -> LossOptions:
+    """The settings that the losses read, under their own names."""
+    return LossOptions(
+        eps_clip_low=options.eps_clip_low,
+        eps_clip_high=options.eps_clip_high,
+        clip_ratio_c=options.clip_ratio_c,
+        sapo_tau_pos=options.sapo_tau_pos,
+        sapo_tau_neg=options.sapo_tau_neg,
+        cispo_eps_clip_low=options.cispo_eps_clip_low,
+        cispo_eps_clip_high=options.cispo_eps_clip_high,
+        clip_cov_ratio=options.clip_cov_ratio,
+        clip_cov_lb=options.clip_cov_lb,
+        clip_cov_ub=options.clip_cov_ub,
+        kl_cov_frac=options.kl_cov_frac,
+        kl_cov_coef=options.kl_cov_coef,
+    )
 
 
 def _policy_tokens(logprobs_T: Tensor, old_T: Tensor, facts: TokenFacts) -> PolicyTokens:
@@ -90,4 +91,5 @@ def _policy_tokens(logprobs_T: Tensor, old_T: Tensor, facts: TokenFacts) -> Poli
         rollout_logprobs_T=facts.rollout_logprobs,
         advantages_T=facts.advantages,
         sample_T=facts.sample,
+        selected_T=facts.selected,
     )

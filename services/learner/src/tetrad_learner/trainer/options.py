@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from tetrad_learner.trainer.algorithm_options import AlgorithmOptions
+
 
 class RowLayout(StrEnum):
     """How the samples of a micro-batch become rows."""
@@ -50,28 +52,18 @@ class OptimizerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlgorithmOptions:
-    """The objective, by the names of the registries in tetrad_algorithms."""
+class CriticOptions:
+    """The value model of GAE."""
 
-    advantage_estimator: str = "grpo"
-    grpo_std: str = "sample"
-    """sample | population | none."""
-    grpo_std_epsilon: float = 1e-6
-    """Added to that deviation."""
-    policy_loss_type: str = "regular"
-    loss_reduction: str = "token_mean"
-    """Applies to the policy loss, the KL loss and the entropy bonus alike."""
-    eps_clip_low: float = 0.2
-    eps_clip_high: float = 0.2
-    use_kl_loss: bool = False
-    kl_loss_coef: float = 0.001
-    kl_estimator_type: str = "k3"
-    entropy_loss_coef: float = 0.0
-    """Weight of the entropy bonus; 0 is none."""
-    temperature: float = 1.0
-    """Sampling temperature: log-probabilities are those of logits / temperature."""
-    max_sequence_tokens: int = 0
-    """Divisor of the reduction seq_mean_token_sum_norm."""
+    path: str
+    """Hugging Face folder, or a name on the Hub, of the model whose body it starts from."""
+    head_name: str = "value_head"
+    """Name of its output layer: in the checkpoint, and in the folder where that holds one."""
+    mini_batch_prompts: int = 256
+    """Prompts per optimizer step."""
+    value_clip: float = 0.2
+    """How far a value may move away from the one before the update, in the loss."""
+    optimizer: OptimizerOptions = field(default_factory=lambda: OptimizerOptions(lr=5e-6))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +73,9 @@ class TrainerOptions:
     model_path: str
     """Hugging Face folder, or a name on the Hub."""
     reference_path: str | None = None
-    """Model that the KL loss is measured against; None is the initial policy."""
+    """Model that the divergence is measured from; None is the initial policy."""
+    reference_interval: int = 0
+    """Training steps after which it becomes the policy of that moment, again and again; 0 is never."""
     device: str = "cpu"
     """cpu | cuda."""
     compute_dtype: ComputeDtype = ComputeDtype.FLOAT32
@@ -100,6 +94,8 @@ class TrainerOptions:
     """A rank that waits longer for the others gives up."""
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     algorithm: AlgorithmOptions = field(default_factory=AlgorithmOptions)
+    critic: CriticOptions | None = None
+    """None where the estimator needs no values."""
 
     @property
     def reference(self) -> str:
@@ -117,6 +113,8 @@ class CheckpointPosition:
     """Lineage that executed the last of them."""
     optimizer_steps: int
     """Optimizer steps taken; the schedule continues from here."""
+    numbers: dict[str, float] = field(default_factory=dict)
+    """What else must go on where it was, by name: a controller's coefficient, a second optimizer's steps."""
 
 
 def expand(path: str) -> Path:

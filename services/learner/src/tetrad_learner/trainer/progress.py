@@ -13,6 +13,9 @@ class Phase(StrEnum):
 
     REFERENCE_LOGPROBS = "reference_logprobs"
     OLD_LOGPROBS = "old_logprobs"
+    VALUES = "values"
+    CRITIC_FORWARD_BACKWARD = "critic_forward_backward"
+    CRITIC_OPTIMIZER = "critic_optimizer"
     FORWARD_BACKWARD = "forward_backward"
     OPTIMIZER = "optimizer"
 

@@ -48,6 +48,15 @@ class Ranks:
         dist.all_reduce(top, op=dist.ReduceOp.MAX)
         return top
 
+    def gather(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the CPU tensors of all ranks end to end, in the order of ranks; collective. First axes may differ."""
+        length_R = self.sum(torch.eye(self.world_size, dtype=torch.int64)[self.rank] * len(values))
+        room = values.new_zeros((int(length_R.max()), *values.shape[1:]))
+        room[: len(values)] = values
+        everyone = [torch.empty_like(room) for _ in range(self.world_size)]
+        dist.all_gather(everyone, room)
+        return torch.cat([theirs[:length] for theirs, length in zip(everyone, length_R.tolist(), strict=True)])
+
     def barrier(self) -> None:
         """Wait for all ranks; collective."""
         self.sum(torch.zeros(1))

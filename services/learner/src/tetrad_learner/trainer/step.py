@@ -1,39 +1,40 @@
-"""One training step: log-probabilities before the update, then update epochs of mini-batches.
+"""One training step, in order: masks, forward passes, correction, rewards, advantages, critic, policy.
 
-Owns the order of phases. Each mini-batch is: forward and backward of its micro-batches, the proof that loss and
-gradient are finite, one optimizer step. Must not know of files, sockets or how the model is sharded.
+Owns the order and which parts a configuration needs. Must not know of files, sockets or how models are sharded.
 """
 
-# K trained tokens of a micro-batch · T all tokens of this rank · M mini-batches
+# T all tokens of this rank · K its trained tokens · N samples of the step, on all ranks
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule
 
+from tetrad_algorithms.masking import reductions
 from tetrad_learner.trainer.batch import StepBatch
-from tetrad_learner.trainer.census import take_census
-from tetrad_learner.trainer.errors import BatchError, NonFiniteError
-from tetrad_learner.trainer.facts import FactFinder, forward_inputs, on_device, select
-from tetrad_learner.trainer.objective import Objective, TokenFacts
+from tetrad_learner.trainer.census import recount, take_census, token_weights
+from tetrad_learner.trainer.credit import Credit, CreditAssigner
+from tetrad_learner.trainer.errors import BatchError
+from tetrad_learner.trainer.facts import TokenFacts
+from tetrad_learner.trainer.filters import without_flat_groups
+from tetrad_learner.trainer.mismatch import MismatchJudge, Verdict
+from tetrad_learner.trainer.objective import Objective
 from tetrad_learner.trainer.optimizer import PolicyOptimizer
 from tetrad_learner.trainer.options import TrainerOptions
-from tetrad_learner.trainer.packing import MicroBatch, MicroBatchLimits, empty_micro_batch, micro_batches
-from tetrad_learner.trainer.policy import Policy
-from tetrad_learner.trainer.progress import OnProgress, Phase, Reporter
+from tetrad_learner.trainer.packing import MicroBatchLimits
+from tetrad_learner.trainer.passes import Known, Models, Monitor, ask
+from tetrad_learner.trainer.plan import Plan, forward_limits, make_plan, train_limits
+from tetrad_learner.trainer.policy_step import PolicyStep
+from tetrad_learner.trainer.progress import OnProgress, Reporter
 from tetrad_learner.trainer.ranks import Ranks
+from tetrad_learner.trainer.rewards import RewardShaper
+from tetrad_learner.trainer.selection import Selector
 from tetrad_learner.trainer.stopwatch import Stopwatch
-from tetrad_learner.trainer.tally import Tally, mean_over_mini_batches
-
-Plan = list[list[MicroBatch]]
-"""Micro-batches of each mini-batch; every rank has the same number."""
+from tetrad_learner.trainer.subject import Subject
+from tetrad_learner.trainer.tokens import TrainedTokens
+from tetrad_learner.trainer.value_step import ValueStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,24 +45,31 @@ class StepResult:
     """Equal on all ranks but for `seconds_*`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimizers:
+    """Who steps the weights."""
+
+    policy: PolicyOptimizer
+    critic: PolicyOptimizer | None = None
+
+
 class TrainingStep:
     """Executes training steps on one rank; collective."""
 
-    def __init__(
-        self,
-        *,
-        policy: Policy,
-        reference: Policy | None,
-        optimizer: PolicyOptimizer,
-        options: TrainerOptions,
-        ranks: Ranks,
-    ) -> None:
-        self._policy, self._reference, self._optimizer, self._ranks = policy, reference, optimizer, ranks
-        self._objective = Objective(options.algorithm)
-        self._facts = FactFinder(options.algorithm, device=ranks.device)
-        train_size = options.micro_train_batch_size
-        self._train_limits = _limits(options, train_size)
-        self._forward_limits = _limits(options, options.micro_forward_batch_size or train_size)
+    def __init__(self, *, models: Models, optimizers: Optimizers, options: TrainerOptions, ranks: Ranks) -> None:
+        algorithm = options.algorithm
+        self._models, self._ranks, self._algorithm = models, ranks, algorithm
+        self.rewards = RewardShaper(algorithm, ranks)
+        self._credit = CreditAssigner(algorithm, ranks)
+        self._mismatch = MismatchJudge(algorithm.correction, ranks)
+        self._selector = Selector(algorithm, ranks=ranks, seed=options.seed)
+        self._reduction = reductions.get(algorithm.loss_reduction)
+        objective = Objective(algorithm)
+        self._policy_step = PolicyStep(
+            policy=models.policy, optimizer=optimizers.policy, objective=objective, ranks=ranks
+        )
+        self._value_step = _value_step(models, optimizers, options, ranks)
+        self._train_limits, self._forward_limits = train_limits(options), forward_limits(options)
 
     def execute(self, batch: StepBatch, *, on_progress: OnProgress) -> StepResult:
         """Train on the batch.
@@ -69,102 +77,108 @@ class TrainingStep:
         Raises BatchError or RankDisagreementError before anything is computed, NonFiniteError before anything that is
         not finite is applied.
         """
-        watch = Stopwatch(self._ranks.device)
-        self._check_tokens(batch)
-        census = take_census(batch, self._ranks)
-        facts, advantages = self._facts.find(batch, census)
-        num_optimizer_steps = census.num_mini_batches * batch.update_epochs
-        report = Reporter(on_progress)
-        forward_plan = self._plan(batch, num_mini_batches=census.num_mini_batches, limits=self._forward_limits)
-        facts = self._before_update(facts, forward_plan, needs_old=num_optimizer_steps > 1, report=report, watch=watch)
-        plan = self._plan(batch, num_mini_batches=census.num_mini_batches, limits=self._train_limits)
-        metrics = self._update(plan * batch.update_epochs, facts, step=batch.step, report=report, watch=watch)
-        metrics["singleton_groups"] = float(advantages.singleton_groups)
-        metrics["flat_groups"] = float(advantages.flat_groups)
-        return StepResult(metrics=metrics | {f"seconds_{name}": s for name, s in watch.seconds().items()})
+        monitor = Monitor(report=Reporter(on_progress), watch=Stopwatch(self._ranks.device))
+        subject = self._subject(batch)
+        known = self._ask(subject, monitor)
+        verdict = self._mismatch.judge(subject.tokens, old_T=known.old)
+        credit = self._assign(subject, known, verdict)
+        metrics = credit.metrics | verdict.metrics
+        if self._value_step is not None:
+            metrics |= self._value_step.execute(subject, credit, known, monitor=monitor)
+        metrics |= self._train_policy(subject, known, verdict, credit, monitor)
+        return StepResult(metrics=metrics | {f"seconds_{name}": s for name, s in monitor.watch.seconds().items()})
 
-    def _check_tokens(self, batch: StepBatch) -> None:
+    def _subject(self, batch: StepBatch) -> Subject:
+        """Check the batch, and take out of it what is known to teach nothing."""
         top = int(batch.token_ids.max()) if len(batch.token_ids) else 0
-        if top >= self._policy.vocabulary:
-            raise BatchError(f"token id {top} lies beyond the vocabulary of {self._policy.vocabulary}")
+        if top >= self._models.policy.vocabulary:
+            raise BatchError(f"token id {top} lies beyond the vocabulary of {self._models.policy.vocabulary}")
+        census = take_census(batch, self._ranks)
+        if self._algorithm.zero_variance_filter:
+            batch = without_flat_groups(batch)
+            census = recount(census, batch, self._ranks)
+        token_ids = torch.tensor(batch.token_ids, dtype=torch.int64, device=self._ranks.device)
+        return Subject(batch=batch, census=census, tokens=TrainedTokens.of(batch), token_ids=token_ids)
 
-    def _plan(self, batch: StepBatch, *, num_mini_batches: int, limits: MicroBatchLimits) -> Plan:
-        """Cut every mini-batch; ranks with fewer micro-batches get empty ones, for the collectives' sake."""
-        plan = [micro_batches(batch, mini_batch=m, limits=limits) for m in range(num_mini_batches)]
-        most_M = self._ranks.max(torch.tensor([len(micros) for micros in plan])).tolist()
-        return [
-            micros + [empty_micro_batch()] * (most - len(micros)) for micros, most in zip(plan, most_M, strict=True)
-        ]
+    def _ask(self, subject: Subject, monitor: Monitor) -> Known:
+        """Run the forward passes that are needed.
 
-    def _before_update(
-        self, facts: TokenFacts, plan: Plan, *, needs_old: bool, report: Reporter, watch: Stopwatch
-    ) -> TokenFacts:
-        """Add the log-probabilities of the reference, and of the policy as it is before the first update.
-
-        With a single optimizer step the current log-probabilities *are* the old ones, and a forward pass is saved.
+        With a single optimizer step the current log-probabilities *are* the old ones: unless something must know them
+        beforehand, a forward pass is saved.
         """
-        micros = [micro for mini_batch in plan for micro in mini_batch]
-        if self._reference is not None:
-            with watch.phase(Phase.REFERENCE_LOGPROBS), report.phase(Phase.REFERENCE_LOGPROBS, total=len(micros)):
-                reference_T = self._logprobs(self._reference, micros, facts=facts, report=report)
-            facts = dataclasses.replace(facts, reference_logprobs=reference_T)
-        if needs_old:
-            with watch.phase(Phase.OLD_LOGPROBS), report.phase(Phase.OLD_LOGPROBS, total=len(micros)):
-                old_T = self._logprobs(self._policy, micros, facts=facts, report=report)
-            facts = dataclasses.replace(facts, old_logprobs=old_T)
-        return facts
+        algorithm = self._algorithm
+        num_updates = subject.census.num_mini_batches * subject.batch.update_epochs
+        looks_ahead = algorithm.correction.is_on or algorithm.use_kl_in_reward or self._selector.is_on
+        needs_old = (num_updates > 1 or looks_ahead) and not algorithm.use_rollout_logprobs_as_old
+        micros = [micro for mini_batch in self._plan(subject, self._forward_limits) for micro in mini_batch]
+        return ask(self._models, micros, subject.token_ids, needs_old=needs_old, monitor=monitor)
 
-    @torch.no_grad()
-    def _logprobs(self, policy: Policy, micros: Sequence[MicroBatch], *, facts: TokenFacts, report: Reporter) -> Tensor:
-        found_T = torch.zeros_like(facts.rollout_logprobs)
-        for micro in micros:
-            logprobs_K, _ = policy(forward_inputs(micro, facts))
-            found_T[on_device(micro.token_T, found_T.device)] = logprobs_K
-            report.micro_batch()
-        # Without a backward pass nobody else would give the gathered embedding and head back.
-        cast("FSDPModule", policy).reshard()
-        return found_T
+    def _assign(self, subject: Subject, known: Known, verdict: Verdict) -> Credit:
+        rewards = self.rewards.shape(subject.batch, subject.tokens, known)
+        values_K = None if known.values is None else subject.tokens.taken(known.values)
+        return self._credit.assign(subject.batch, subject.tokens, rewards, values_K=values_K, keep_K=verdict.keep_K)
 
-    def _update(
-        self, plan: Plan, facts: TokenFacts, *, step: int, report: Reporter, watch: Stopwatch
+    def _train_policy(
+        self, subject: Subject, known: Known, verdict: Verdict, credit: Credit, monitor: Monitor
     ) -> dict[str, float]:
-        total = sum(len(micros) for micros in plan)
-        seen: list[dict[str, float]] = []
-        with report.phase(Phase.FORWARD_BACKWARD, total=total):
-            for number, micros in enumerate(plan):
-                with watch.phase(Phase.FORWARD_BACKWARD):
-                    metrics = self._forward_backward(micros, facts, report=report)
-                with watch.phase(Phase.OPTIMIZER):
-                    seen.append(metrics | self._apply(metrics["loss"], step=step, mini_batch=number))
-        return mean_over_mini_batches(seen) | {"optimizer_steps": float(len(seen)), "micro_batches": float(total)}
+        if self._mismatch.masks:
+            subject = subject.kept(verdict.keep_K, self._ranks)
+        facts = self._facts(subject, known, verdict, credit)
+        plan, batch = self._plan(subject, self._train_limits), subject.batch
+        done = self._policy_step.update(plan, facts, epochs=batch.update_epochs, step=batch.step, monitor=monitor)
+        learner_T = done.seen_logprobs if known.old is None else known.old
+        return done.metrics | self._mismatch.figures(subject.tokens, learner_T)
 
-    def _forward_backward(
-        self, micros: Sequence[MicroBatch], facts: TokenFacts, *, report: Reporter
-    ) -> dict[str, float]:
-        tally = Tally(self._ranks.device)
-        for micro in micros:
-            logprobs_K, entropy_K = self._policy(forward_inputs(micro, facts))
-            index_K = on_device(micro.token_T, facts.token_ids.device)
-            loss = self._objective(logprobs_K, entropy_K, select(facts, index_K))
-            loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it bare
-            tally.add(loss, entropy_K)
-            report.micro_batch()
-        return tally.metrics(self._ranks)
+    def _facts(self, subject: Subject, known: Known, verdict: Verdict, credit: Credit) -> TokenFacts:
+        """Bring all that the loss looks at to the device."""
+        device, batch, tokens = self._ranks.device, subject.batch, subject.tokens
+        rollout_T = torch.tensor(batch.rollout_logprobs, device=device)
+        old_T = rollout_T if self._algorithm.use_rollout_logprobs_as_old else known.old
+        weight_N = token_weights(
+            subject.census,
+            batch=batch,
+            reduction=self._reduction,
+            max_sequence_tokens=self._algorithm.max_sequence_tokens,
+        )
+        selected_K = self._select(subject, old_T, verdict, credit)
+        return TokenFacts(
+            token_ids=subject.token_ids,
+            sample=torch.tensor(batch.sample_of_token, dtype=torch.int64, device=device),
+            advantages=tokens.spread(credit.advantages_K, device=device),
+            weights=tokens.spread(weight_N[tokens.sample_K], device=device),
+            rollout_logprobs=rollout_T,
+            old_logprobs=old_T,
+            reference_logprobs=known.reference if self._algorithm.use_kl_loss else None,
+            importance=None if verdict.weight_K is None else tokens.spread(verdict.weight_K, device=device),
+            selected=None if selected_K is None else tokens.spread(selected_K, device=device),
+        )
 
-    def _apply(self, loss: float, *, step: int, mini_batch: int) -> dict[str, float]:
-        if not math.isfinite(loss):
-            raise NonFiniteError(what="loss", value=loss, step=step, mini_batch=mini_batch)
-        gradient = self._optimizer.measure()
-        if not math.isfinite(gradient.norm):
-            raise NonFiniteError(what="gradient norm", value=gradient.norm, step=step, mini_batch=mini_batch)
-        lr = self._optimizer.lr
-        self._optimizer.apply(gradient)
-        return {"grad_norm": gradient.norm, "lr": lr}
+    def _select(self, subject: Subject, old_T: Tensor | None, verdict: Verdict, credit: Credit) -> Tensor | None:
+        if not self._selector.is_on:
+            return None
+        assert old_T is not None
+        return self._selector.select(
+            subject.tokens,
+            subject.census,
+            old_K=subject.tokens.taken(old_T),
+            advantages_K=credit.advantages_K,
+            keep_K=verdict.keep_K,
+            step=subject.batch.step,
+        )
+
+    def _plan(self, subject: Subject, limits: MicroBatchLimits) -> Plan:
+        return make_plan(
+            subject.batch, num_mini_batches=subject.census.num_mini_batches, limits=limits, ranks=self._ranks
+        )
 
 
-def _limits(options: TrainerOptions, max_samples: int) -> MicroBatchLimits:
-    if max_samples < 1:
-        raise ValueError(f"a micro-batch of {max_samples} samples trains nothing; the size must be at least 1")
-    return MicroBatchLimits(
-        max_samples=max_samples, max_tokens=options.max_tokens_per_micro_batch, layout=options.row_layout
+def _value_step(models: Models, optimizers: Optimizers, options: TrainerOptions, ranks: Ranks) -> ValueStep | None:
+    if models.critic is None or optimizers.critic is None or options.critic is None:
+        return None
+    return ValueStep(
+        critic=models.critic,
+        optimizer=optimizers.critic,
+        options=options.critic,
+        limits=train_limits(options),
+        ranks=ranks,
     )
