@@ -14,7 +14,19 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GemmaConfig,
+    GemmaForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from tetrad_learner.trainer.batch import StepBatch
 from tetrad_learner.trainer.engine import Trainer
@@ -28,7 +40,7 @@ PLAIN = OptimizerOptions(lr=1e-2, betas=(0.0, 0.999), eps=1e-2, weight_decay=0.0
 
 
 def a_model(folder: Path, *, kind: str = "tied", seed: int = 0, layers: int = 2) -> Path:
-    """Save a tiny model: `tied` is a Llama with shared embedding, `untied` a Qwen2 with biases."""
+    """Save a tiny model: `tied` is a Llama with shared embedding, `untied` a Qwen2 with biases, else a family's name."""
     torch.manual_seed(seed)
     shape: dict[str, Any] = {
         "vocab_size": VOCABULARY,
@@ -44,10 +56,23 @@ def a_model(folder: Path, *, kind: str = "tied", seed: int = 0, layers: int = 2)
         "pad_token_id": 0,
     }
     model: PreTrainedModel
-    if kind == "tied":
-        model = LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=True))
-    else:
-        model = Qwen2ForCausalLM(Qwen2Config(**shape, tie_word_embeddings=False))
+    match kind:
+        case "tied":
+            model = LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=True))
+        case "untied":
+            model = Qwen2ForCausalLM(Qwen2Config(**shape, tie_word_embeddings=False))
+        case "qwen3":
+            model = Qwen3ForCausalLM(Qwen3Config(**shape, head_dim=8, tie_word_embeddings=True))
+        case "gemma":
+            model = GemmaForCausalLM(GemmaConfig(**shape, head_dim=8))
+        case "gemma3":
+            # A window shorter than the samples on every other layer.
+            kinds = ["sliding_attention", "full_attention"] * layers
+            model = Gemma3ForCausalLM(
+                Gemma3TextConfig(**shape, head_dim=8, sliding_window=4, layer_types=kinds[:layers])
+            )
+        case _:
+            raise ValueError(kind)
     model.save_pretrained(folder)
     return folder
 

@@ -9,18 +9,21 @@ memory for all of them. Must not know of models or batches.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-# Logits of a chunk in float32. Two such buffers live at once. Large enough for matrix products to run at full speed,
-# small enough to vanish beside the activations.
-CHUNK_BYTES: Final = 32 * 2**20
+# Logits of a chunk in float32, by kind of device. Two such buffers live at once. Large enough for matrix products to
+# run at full speed (every chunk reads the whole vocabulary matrix, and backward its gradient: a GPU wants hundreds of
+# tokens at a time), small enough to vanish beside the activations.
+CHUNK_BYTES: Final[Mapping[str, int]] = {"cpu": 32 * 2**20, "cuda": 512 * 2**20}
 
 
-def chunk_tokens(vocabulary: int, *, chunk_bytes: int = CHUNK_BYTES) -> int:
+def chunk_tokens(vocabulary: int, *, chunk_bytes: int) -> int:
     """How many tokens' float32 logits fit `chunk_bytes`; at least one.
 
     >>> chunk_tokens(151_936, chunk_bytes=32 * 2**20)
@@ -35,12 +38,14 @@ def token_logprobs(
     targets_T: Tensor,
     *,
     temperature: float = 1.0,
-    chunk_bytes: int = CHUNK_BYTES,
+    chunk_bytes: int | None = None,
+    is_compiled: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return (log softmax(h·Wᵀ / temperature)[target], entropy), each float32[T] (float64 for float64 input).
 
     Both carry gradients to the hidden states and the vocabulary matrix. The product runs in the inputs' dtype, the
-    softmax in float32. With p = softmax(z): ∂logp_y/∂z = onehot(y) − p; ∂H/∂z = −p·(log p + H).
+    softmax in float32. With p = softmax(z): ∂logp_y/∂z = onehot(y) − p; ∂H/∂z = −p·(log p + H). `chunk_bytes` is by
+    default what suits the device; `is_compiled` has torch.compile fuse what is done to each chunk of logits.
 
     >>> hidden, head = torch.zeros(2, 3), torch.zeros(4, 3)
     >>> token_logprobs(hidden, head, torch.tensor([0, 3]))
@@ -50,17 +55,35 @@ def token_logprobs(
         raise ValueError(f"temperature is {temperature}; log-probabilities need one above 0")
     if hidden_TH.shape[0] != targets_T.shape[0] or hidden_TH.shape[1] != head_VH.shape[1]:
         raise ValueError(f"hidden {tuple(hidden_TH.shape)}, head {tuple(head_VH.shape)}, {len(targets_T)} targets")
-    size = chunk_tokens(head_VH.shape[0], chunk_bytes=chunk_bytes)
+    room = CHUNK_BYTES.get(hidden_TH.device.type, CHUNK_BYTES["cpu"]) if chunk_bytes is None else chunk_bytes
+    setting = _Setting(
+        temperature=float(temperature),
+        size=chunk_tokens(head_VH.shape[0], chunk_bytes=room),
+        softmax=_compiled(_softmax) if is_compiled else _softmax,
+        slope=_compiled(_slope) if is_compiled else _slope,
+    )
     chunked: tuple[Tensor, Tensor] = _TokenLogprobs.apply(  # type: ignore[no-untyped-call]  # torch leaves apply bare
-        hidden_TH, head_VH, targets_T, _Setting(temperature=float(temperature), size=size)
+        hidden_TH, head_VH, targets_T, setting
     )
     return chunked
+
+
+Softmax = Callable[[Tensor, Tensor, float, torch.dtype], tuple[Tensor, Tensor, Tensor]]
+Slope = Callable[..., Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Setting:
     temperature: float
     size: int
+    softmax: Softmax
+    slope: Slope
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled once for any number of tokens."""
+    return torch.compile(function, dynamic=True)
 
 
 class _TokenLogprobs(torch.autograd.Function):
@@ -74,16 +97,10 @@ class _TokenLogprobs(torch.autograd.Function):
         logprobs_T, entropy_T, lse_T = (hidden_TH.new_empty(len(targets_T), dtype=dtype) for _ in range(3))
         for start in range(0, len(targets_T), setting.size):
             chunk = slice(start, start + setting.size)
-            logits_CV = _logits(hidden_TH[chunk], head_VH, setting.temperature, dtype)
-            top_C1 = logits_CV.amax(-1, keepdim=True)
-            shifted_CV = logits_CV.sub_(top_C1)
-            target_C = shifted_CV.gather(-1, targets_T[chunk, None])[:, 0]
-            exp_CV = shifted_CV.exp()
-            sum_C = exp_CV.sum(-1)
-            # H = log Σ − Σ p·z: a row product, so that p is never divided out.
-            entropy_T[chunk] = sum_C.log() - torch.linalg.vecdot(exp_CV, shifted_CV) / sum_C
-            logprobs_T[chunk] = target_C - sum_C.log()
-            lse_T[chunk] = sum_C.log() + top_C1[:, 0]
+            raw_CV = hidden_TH[chunk] @ head_VH.T
+            logprobs_T[chunk], entropy_T[chunk], lse_T[chunk] = setting.softmax(
+                raw_CV, targets_T[chunk], setting.temperature, dtype
+            )
         ctx.save_for_backward(hidden_TH, head_VH, targets_T, lse_T, entropy_T)
         ctx.setting = setting
         ctx.set_materialize_grads(False)
@@ -99,24 +116,61 @@ class _TokenLogprobs(torch.autograd.Function):
         grad_head_VH = torch.zeros_like(head_VH, dtype=lse_T.dtype)
         for start in range(0, len(targets_T), ctx.setting.size):
             chunk = slice(start, start + ctx.setting.size)
-            log_p_CV = _logits(hidden_TH[chunk], head_VH, ctx.setting.temperature, lse_T.dtype).sub_(lse_T[chunk, None])
-            grad_CV = _grad_logits(
-                log_p_CV,
+            low_CV = ctx.setting.slope(
+                hidden_TH[chunk] @ head_VH.T,
                 targets_C=targets_T[chunk],
+                lse_C=lse_T[chunk],
                 entropy_C=entropy_T[chunk],
                 grad_logprobs_C=None if grad_logprobs_T is None else grad_logprobs_T[chunk],
                 grad_entropy_C=None if grad_entropy_T is None else grad_entropy_T[chunk],
+                temperature=ctx.setting.temperature,
             )
-            grad_CV = grad_CV.div_(ctx.setting.temperature) if ctx.setting.temperature != 1.0 else grad_CV
-            low_CV = grad_CV.to(hidden_TH.dtype)
             torch.mm(low_CV, head_VH, out=grad_hidden_TH[chunk])
             _accumulate(grad_head_VH, low_CV, hidden_TH[chunk])
         return grad_hidden_TH, grad_head_VH.to(head_VH.dtype), None, None
 
 
-def _logits(hidden_CH: Tensor, head_VH: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
-    logits_CV = (hidden_CH @ head_VH.T).to(dtype)
+def _scaled(raw_CV: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
+    logits_CV = raw_CV.to(dtype)
     return logits_CV.div_(temperature) if temperature != 1.0 else logits_CV
+
+
+def _softmax(
+    raw_CV: Tensor, targets_C: Tensor, temperature: float, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """From fresh logits of a chunk, which may be overwritten: log-probabilities, entropies, log Σ exp."""
+    logits_CV = _scaled(raw_CV, temperature, dtype)
+    top_C1 = logits_CV.amax(-1, keepdim=True)
+    shifted_CV = logits_CV.sub_(top_C1)
+    target_C = shifted_CV.gather(-1, targets_C[:, None])[:, 0]
+    exp_CV = shifted_CV.exp()
+    sum_C = exp_CV.sum(-1)
+    # H = log Σ − Σ p·z: a row product, so that p is never divided out.
+    entropy_C = sum_C.log() - torch.linalg.vecdot(exp_CV, shifted_CV) / sum_C
+    return target_C - sum_C.log(), entropy_C, sum_C.log() + top_C1[:, 0]
+
+
+def _slope(
+    raw_CV: Tensor,
+    *,
+    targets_C: Tensor,
+    lse_C: Tensor,
+    entropy_C: Tensor,
+    grad_logprobs_C: Tensor | None,
+    grad_entropy_C: Tensor | None,
+    temperature: float,
+) -> Tensor:
+    """Gradient with respect to fresh logits, which may be overwritten, in their dtype."""
+    log_p_CV = _scaled(raw_CV, temperature, lse_C.dtype).sub_(lse_C[:, None])
+    grad_CV = _grad_logits(
+        log_p_CV,
+        targets_C=targets_C,
+        entropy_C=entropy_C,
+        grad_logprobs_C=grad_logprobs_C,
+        grad_entropy_C=grad_entropy_C,
+    )
+    grad_CV = grad_CV.div_(temperature) if temperature != 1.0 else grad_CV
+    return grad_CV.to(raw_CV.dtype)
 
 
 def _grad_logits(

@@ -64,7 +64,9 @@ class Policy(Section):
     sequence_parallel_size: Count = 1
     """Ranks that share one sequence."""
     use_torch_compile: bool = False
-    """Whether the log-prob head is compiled."""
+    """Whether decoder layers, and what the log-prob head does to logits, are compiled (also the reference's)."""
+    fp32_lm_head: bool = False
+    """Whether embedding and head stay in float32 and logits are computed in it, whatever the layers compute in."""
     record_memory: bool = False
     """Whether memory snapshots are written."""
     model_config_kwargs: Options = Field(default_factory=dict)

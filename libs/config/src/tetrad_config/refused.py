@@ -108,7 +108,7 @@ OUT_OF_SCOPE: Final[Mapping[str, Refusable]] = {
 
 _CRITIC: Final = "adapters of the critic are not built; all its weights are trained"
 _LORA: Final = "LoRA is not built yet; all weights are trained"
-_SHARDING: Final = "parameters are sharded over all ranks, without offload"
+_SHARDING: Final = "parameters are sharded over all ranks"
 _ROPE: Final = "the model's own rotary embedding is used"
 
 NOT_BUILT: Final[Mapping[str, Refusable]] = {
@@ -123,18 +123,14 @@ NOT_BUILT: Final[Mapping[str, Refusable]] = {
         (None,), "running groups are bounded by max_staleness_steps and generator.max_num_seqs"
     ),
     "trainer.gradient_checkpointing_use_reentrant": Refusable((False,), "the reentrant kind is not built"),
-    "trainer.use_sample_packing": Refusable((True,), "samples are always packed"),
     "trainer.disable_fast_tokenizer": Refusable((False,), "only fast tokenizers are supported"),
     "trainer.rope_scaling": Refusable((None,), _ROPE),
     "trainer.rope_theta": Refusable((None,), _ROPE),
-    "trainer.policy.use_torch_compile": Refusable((False,), "torch.compile is not built yet"),
     "trainer.policy.record_memory": Refusable((False,), "memory snapshots are not built yet"),
     **{
         f"trainer.{model}.{name}": Refusable((value,), reason)
         for model in ("policy", "critic", "ref")
         for name, value, reason in (
-            ("fsdp_config.cpu_offload", False, _SHARDING),
-            ("fsdp_config.reshard_after_forward", True, _SHARDING),
             ("fsdp_config.fsdp_size", -1, _SHARDING),
             ("sequence_parallel_size", 1, "sequence parallelism is not built yet"),
             ("model_config_kwargs", {}, "the model's own configuration is used"),

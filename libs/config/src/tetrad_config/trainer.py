@@ -100,7 +100,7 @@ class Trainer(Section):
     flash_attn: bool = True
     """Whether torch's attention may use its flash kernel on a GPU; on a CPU it changes nothing."""
     use_sample_packing: bool = True
-    """Whether samples are laid end to end without padding."""
+    """Whether samples are laid end to end without padding on a GPU; on a CPU padded rows are faster, and used."""
     disable_fast_tokenizer: bool = False
     """Whether the slow tokenizer is used."""
     rope_scaling: dict[str, JsonValue] | None = None

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from tetrad_learner.trainer.errors import UnsupportedModelError
 from tetrad_learner.trainer.options import RowLayout
@@ -29,20 +36,27 @@ def test_a_plain_model_passes(layout: RowLayout) -> None:
     check_model(LlamaForCausalLM(LlamaConfig(**SHAPE)).eval(), layout=layout)
 
 
-def test_capped_logits_are_noticed() -> None:
+def test_scaled_logits_are_noticed() -> None:
     torch.manual_seed(0)
-    model = Gemma2ForCausalLM(Gemma2Config(**SHAPE, head_dim=8, final_logit_softcapping=0.5)).eval()
+    model = GraniteForCausalLM(GraniteConfig(**SHAPE, logits_scaling=4.0)).eval()
 
     with pytest.raises(UnsupportedModelError, match="more between hidden states and logits than one matrix"):
         check_model(model, layout=RowLayout.PADDED)
 
 
-def test_a_model_that_ignores_reset_positions_is_noticed_in_packed_rows_only() -> None:
+def test_capped_attention_is_noticed() -> None:
+    model = Gemma2ForCausalLM(Gemma2Config(**SHAPE, head_dim=8)).eval()
+
+    with pytest.raises(UnsupportedModelError, match="Gemma2ForCausalLM needs another attention"):
+        check_model(model, layout=RowLayout.PADDED)
+
+
+def test_a_model_that_hides_the_bounds_of_samples_is_noticed_in_packed_rows_only() -> None:
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(**SHAPE)).eval()
     forward = model.model.forward
-    model.model.forward = lambda **given: forward(**given | {"position_ids": None})
+    model.model.forward = lambda input_ids, **_given: forward(input_ids=input_ids)
 
     check_model(model, layout=RowLayout.PADDED)
-    with pytest.raises(UnsupportedModelError, match="mixes the samples of a packed row; use padded rows"):
+    with pytest.raises(UnsupportedModelError, match="mixes the samples of a packed row"):
         check_model(model, layout=RowLayout.PACKED)

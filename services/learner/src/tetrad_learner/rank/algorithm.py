@@ -2,7 +2,7 @@
 
 from tetrad_config import RunConfig
 from tetrad_config.algorithm import Algorithm, KlController
-from tetrad_config.optimizer import Optimizer
+from tetrad_config.optimizer import Fsdp, Optimizer
 from tetrad_learner.trainer.algorithm_options import (
     AlgorithmOptions,
     CorrectionSettings,
@@ -10,7 +10,7 @@ from tetrad_learner.trainer.algorithm_options import (
     RatioLevel,
     SequenceMask,
 )
-from tetrad_learner.trainer.options import CriticOptions, OptimizerOptions, ScheduleKind
+from tetrad_learner.trainer.options import CriticOptions, OptimizerOptions, ScheduleKind, ShardingOptions
 
 
 def algorithm_options(config: RunConfig) -> AlgorithmOptions:
@@ -68,6 +68,7 @@ def critic_options(config: RunConfig, *, num_steps: int) -> CriticOptions | None
         mini_batch_prompts=trainer.critic_mini_batch_size,
         value_clip=trainer.algorithm.value_clip,
         optimizer=optimizer_options(trainer.critic.optimizer_config, num_optimizer_steps=num_steps * per_step),
+        sharding=sharding_options(trainer.critic.fsdp_config),
     )
 
 
@@ -82,6 +83,11 @@ def optimizer_options(optimizer: Optimizer, *, num_optimizer_steps: int) -> Opti
         num_warmup_steps=optimizer.num_warmup_steps,
         num_training_steps=num_optimizer_steps,
     )
+
+
+def sharding_options(fsdp: Fsdp) -> ShardingOptions:
+    """Where a model's shards live."""
+    return ShardingOptions(cpu_offload=fsdp.cpu_offload, reshard_after_forward=fsdp.reshard_after_forward)
 
 
 def _max_sequence_tokens(config: RunConfig) -> int:

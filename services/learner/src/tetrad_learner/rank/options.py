@@ -1,7 +1,7 @@
 """From the run's configuration to the trainer's plain options."""
 
 from tetrad_config import RunConfig
-from tetrad_learner.rank.algorithm import algorithm_options, critic_options, optimizer_options
+from tetrad_learner.rank.algorithm import algorithm_options, critic_options, optimizer_options, sharding_options
 from tetrad_learner.trainer.options import ComputeDtype, RowLayout, TrainerOptions
 
 
@@ -19,7 +19,11 @@ def trainer_options(config: RunConfig, *, device: str, num_steps: int, steps_per
         device=device,
         # bf16 on a CPU without its instructions is an order of magnitude slower.
         compute_dtype=ComputeDtype.BFLOAT16 if is_gpu and trainer.bf16 else ComputeDtype.FLOAT32,
+        fp32_lm_head=trainer.policy.fp32_lm_head,
         gradient_checkpointing=trainer.gradient_checkpointing,
+        use_torch_compile=trainer.policy.use_torch_compile,
+        sharding=sharding_options(trainer.policy.fsdp_config),
+        reference_sharding=sharding_options(trainer.ref.fsdp_config),
         row_layout=RowLayout.PACKED if is_gpu and trainer.use_sample_packing else RowLayout.PADDED,
         # With a token budget the number of samples is no limit.
         micro_train_batch_size=1 << 20 if has_budget else trainer.micro_train_batch_size_per_gpu,

@@ -17,21 +17,21 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
-from transformers.initialization import no_init_weights
 from transformers.utils.logging import disable_progress_bar
 
 from tetrad_learner.trainer.errors import UnsupportedModelError
 from tetrad_learner.trainer.model import (
     MASTER_DTYPE,
+    build,
     decoder_layers,
     hand_out,
     model_config,
-    precision_of,
     resolve_folder,
     shard,
+    shard_model,
 )
 from tetrad_learner.trainer.options import CriticOptions, TrainerOptions
-from tetrad_learner.trainer.policy import ForwardInputs
+from tetrad_learner.trainer.policy import ForwardInputs, hidden_states
 from tetrad_learner.trainer.probe import check_model
 from tetrad_learner.trainer.ranks import Ranks
 
@@ -47,9 +47,7 @@ class Critic(nn.Module):
 
     def forward(self, inputs: ForwardInputs) -> Tensor:
         """Return float32[T]: the value at the position that predicts each trained token."""
-        body = self.body(input_ids=inputs.input_ids, position_ids=inputs.position_ids, use_cache=False)
-        hidden_TH = body.last_hidden_state.flatten(0, 1).index_select(0, inputs.source_T)
-        values_T1: Tensor = self.head(hidden_TH.float())
+        values_T1: Tensor = self.head(hidden_states(self.body, inputs).float())
         # A view would slip past the hook that starts the backward pass.
         return values_T1[:, 0].clone()
 
@@ -73,17 +71,12 @@ def load_critic(critic: CriticOptions, *, options: TrainerOptions, ranks: Ranks)
     """
     folder = resolve_folder(critic.path, ranks)
     config = model_config(folder)
-    with no_init_weights():
-        causal_lm = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # transformers' own
-            config, dtype=MASTER_DTYPE, attn_implementation=options.attn_implementation
-        )
-    if options.gradient_checkpointing:
-        causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    causal_lm = build(config, options, is_trained=True)
     layers = decoder_layers(causal_lm)
-    model = Critic(causal_lm.base_model, head_name=critic.head_name)
+    model = Critic(cast("PreTrainedModel", causal_lm.base_model), head_name=critic.head_name)
     # One column decides: it is computed in float32 whatever the body is computed in.
-    shard((model.head,), precision=MixedPrecisionPolicy(), ranks=ranks)
-    shard((*layers, model), precision=precision_of(options.compute_dtype), ranks=ranks)
+    shard((model.head,), precision=MixedPrecisionPolicy(), sharding=critic.sharding, ranks=ranks)
+    shard_model(model, layers, sharding=critic.sharding, options=options, ranks=ranks)
     source = _read(folder, config, critic=critic, options=options) if ranks.is_first else {}
     hand_out(model.named_tensors(), source, ranks)
     return model

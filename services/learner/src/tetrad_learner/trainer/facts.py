@@ -67,12 +67,21 @@ def select(facts: Facts, index_K: Tensor) -> Facts:
 def forward_inputs(micro: MicroBatch, token_ids: Tensor) -> ForwardInputs:
     """Move a micro-batch to where the rank's token ids are."""
     device = token_ids.device
+    bounds, longest = (None, None) if micro.lengths_N is None else _bounds(micro.lengths_N, device)
     return ForwardInputs(
         input_ids=on_device(micro.input_ids, device),
         position_ids=None if micro.position_ids is None else on_device(micro.position_ids, device),
+        bounds=bounds,
+        longest=longest,
         source_T=on_device(micro.source_T, device),
         target_T=token_ids[on_device(micro.token_T, device)],
     )
+
+
+def _bounds(lengths_N: NDArray[np.int64], device: torch.device) -> tuple[Tensor, int]:
+    """Where samples begin and end, and a length that none exceeds: a power of two, so that compiled code is found."""
+    bounds = np.concatenate([[0], np.cumsum(lengths_N)]).astype(np.int32)
+    return torch.from_numpy(bounds).to(device), 1 << int(lengths_N.max() - 1).bit_length()
 
 
 def on_device(array: NDArray[np.int64], device: torch.device) -> Tensor:

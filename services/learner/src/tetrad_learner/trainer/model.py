@@ -13,14 +13,15 @@ from typing import Any, Final, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 from transformers.utils.logging import disable_progress_bar
 
+from tetrad_learner.trainer.attention import PACKED_ATTENTION, register_packed_attention
 from tetrad_learner.trainer.errors import UnsupportedModelError
-from tetrad_learner.trainer.options import ComputeDtype, TrainerOptions, expand
+from tetrad_learner.trainer.options import ComputeDtype, RowLayout, ShardingOptions, TrainerOptions, expand
 from tetrad_learner.trainer.policy import Policy, named_weights
 from tetrad_learner.trainer.probe import check_model
 from tetrad_learner.trainer.ranks import Ranks
@@ -48,27 +49,83 @@ def load_policy(folder: Path, *, options: TrainerOptions, ranks: Ranks, is_train
     Raises UnsupportedModelError where the log-probabilities of this path differ from the model's own.
     """
     config = model_config(folder)
-    # Every rank builds the modules for real (buffers such as rotary frequencies are computed, not loaded), but leaves
-    # the weights' memory untouched: the pages of a tensor come to life only when its shard is written.
-    with no_init_weights():
-        causal_lm = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # transformers' own
-            config, dtype=MASTER_DTYPE, attn_implementation=options.attn_implementation
-        )
+    causal_lm = build(config, options, is_trained=is_trained)
     causal_lm.tie_weights()  # from_config leaves it out when it does not initialise
-    if options.gradient_checkpointing and is_trained:
-        causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    policy = Policy(causal_lm, temperature=options.algorithm.temperature)
+    policy = Policy(causal_lm, temperature=options.algorithm.temperature, is_compiled=options.use_torch_compile)
     policy.requires_grad_(is_trained).train(is_trained)
-    shard((*decoder_layers(policy.causal_lm), policy), precision=precision_of(options.compute_dtype), ranks=ranks)
+    sharding = options.sharding if is_trained else options.reference_sharding
+    shard_model(policy, decoder_layers(causal_lm), sharding=sharding, options=options, ranks=ranks)
     source = _read_weights(folder, config, options) if ranks.is_first else {}
     hand_out(named_weights(policy), source, ranks)
     return policy
 
 
-def shard(modules: Iterable[nn.Module], *, precision: MixedPrecisionPolicy, ranks: Ranks) -> None:
+def build(config: PreTrainedConfig, options: TrainerOptions, *, is_trained: bool) -> PreTrainedModel:
+    """Build the modules, with what a configuration asks of them; the weights' memory is left untouched.
+
+    Every rank builds them for real (buffers such as rotary frequencies are computed, not loaded), but the pages of a
+    tensor come to life only when its shard is written.
+    """
+    with no_init_weights():
+        try:
+            causal_lm: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # its own
+                config, dtype=MASTER_DTYPE, attn_implementation=attention_of(options)
+            )
+        except ValueError as error:  # transformers says so where a model's attention is not to be had in this form
+            raise UnsupportedModelError(f"a model of type {config.model_type} cannot be trained: {error}") from error
+    if options.gradient_checkpointing and is_trained:
+        arguments = {"use_reentrant": False}
+        causal_lm.gradient_checkpointing_enable(arguments)  # type: ignore[no-untyped-call]  # transformers' own
+    if options.use_torch_compile:
+        for layer in decoder_layers(causal_lm):
+            layer.compile()
+    return causal_lm
+
+
+def attention_of(options: TrainerOptions) -> str:
+    """Return the name of the attention that suits the rows."""
+    if options.row_layout is RowLayout.PADDED:
+        return "sdpa"
+    register_packed_attention()
+    return PACKED_ATTENTION
+
+
+def shard_model(
+    model: nn.Module,
+    layers: Iterable[nn.Module],
+    *,
+    sharding: ShardingOptions,
+    options: TrainerOptions,
+    ranks: Ranks,
+) -> None:
+    """Shard each decoder layer, and the rest of the model around them."""
+    precision = precision_of(options.compute_dtype)
+    shard(layers, precision=precision, sharding=sharding, ranks=ranks)
+    # The weights of embedding and head are the root's own; layers take their inputs in their own precision.
+    around = MixedPrecisionPolicy() if options.fp32_lm_head else precision
+    shard((model,), precision=around, sharding=sharding, ranks=ranks, is_root=True)
+
+
+def shard(
+    modules: Iterable[nn.Module],
+    *,
+    precision: MixedPrecisionPolicy,
+    sharding: ShardingOptions,
+    ranks: Ranks,
+    is_root: bool = False,
+) -> None:
     """Apply fully_shard to each module, inner ones first; gradients are summed over ranks, not averaged."""
+    # On a CPU the shards are in the host's memory already.
+    is_offloaded = sharding.cpu_offload and ranks.device.type != "cpu"
     for module in modules:
-        fully_shard(module, mesh=ranks.mesh, mp_policy=precision)
+        fully_shard(
+            module,
+            mesh=ranks.mesh,
+            mp_policy=precision,
+            offload_policy=CPUOffloadPolicy() if is_offloaded else OffloadPolicy(),
+            # The root's backward pass follows its forward pass at once.
+            reshard_after_forward=sharding.reshard_after_forward and not is_root,
+        )
         # Denominators are global already, so the sum is the gradient. gloo has no pre-multiplied sum (what a divide
         # factor alone would use): ask for a plain one.
         sharded = cast("FSDPModule", module)
@@ -120,7 +177,9 @@ def hand_out(targets: Iterable[tuple[str, Tensor]], source: dict[str, Tensor], r
         whole = source.pop(name) if ranks.is_first else torch.empty(target.shape, dtype=target.dtype)
         whole = whole.to(ranks.device)
         if isinstance(target, DTensor):
-            target.copy_(distribute_tensor(whole, ranks.mesh, target.placements, src_data_rank=0))
+            ours = distribute_tensor(whole, ranks.mesh, target.placements, src_data_rank=0)
+            # Local to local: an offloaded shard is in another memory than its mesh.
+            target.to_local().copy_(ours.to_local())
         else:  # a buffer that the folder holds: every rank has it whole
             dist.broadcast(whole, src=0)
             target.copy_(whole)

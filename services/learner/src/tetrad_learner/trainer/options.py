@@ -15,7 +15,7 @@ class RowLayout(StrEnum):
     PADDED = "padded"
     """A row per sample, sorted by length and padded on the right: needs no attention mask; fastest on a CPU."""
     PACKED = "packed"
-    """One row, samples end to end, positions reset: no padding; block-diagonal or varlen attention."""
+    """One row, samples end to end, positions reset: no padding, and attention within each sample."""
 
 
 class ScheduleKind(StrEnum):
@@ -52,6 +52,16 @@ class OptimizerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardingOptions:
+    """Where the shards of a model live, and how long gathered parameters do."""
+
+    cpu_offload: bool = False
+    """Whether shards, gradients and moments live in the host's memory and AdamW runs there; only on a GPU."""
+    reshard_after_forward: bool = True
+    """Whether a layer's gathered parameters are freed until its backward pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CriticOptions:
     """The value model of GAE."""
 
@@ -64,6 +74,7 @@ class CriticOptions:
     value_clip: float = 0.2
     """How far a value may move away from the one before the update, in the loss."""
     optimizer: OptimizerOptions = field(default_factory=lambda: OptimizerOptions(lr=5e-6))
+    sharding: ShardingOptions = field(default_factory=ShardingOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +90,13 @@ class TrainerOptions:
     device: str = "cpu"
     """cpu | cuda."""
     compute_dtype: ComputeDtype = ComputeDtype.FLOAT32
+    fp32_lm_head: bool = False
+    """Whether embedding and head are gathered, and logits computed, in float32 whatever the layers compute in."""
     gradient_checkpointing: bool = False
-    attn_implementation: str = "sdpa"
+    use_torch_compile: bool = False
+    """Whether decoder layers, and what is done to logits, are compiled."""
+    sharding: ShardingOptions = field(default_factory=ShardingOptions)
+    reference_sharding: ShardingOptions = field(default_factory=ShardingOptions)
     row_layout: RowLayout = RowLayout.PADDED
     micro_train_batch_size: int = 8
     """Most samples of a micro-batch."""

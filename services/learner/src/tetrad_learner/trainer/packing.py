@@ -27,6 +27,8 @@ class MicroBatch:
     """int64[R, L]: token ids, padded on the right with 0; causal attention never looks there."""
     position_ids: NDArray[np.int64] | None
     """int64[R, L] counted from 0 in each sample of a packed row; None where a row is one sample."""
+    lengths_N: NDArray[np.int64] | None
+    """int64[N]: positions of each sample of a packed row; None where a row is one sample."""
     source_T: NDArray[np.int64]
     """int64[T]: position (row · L + column) whose output predicts each trained token."""
     token_T: NDArray[np.int64]
@@ -95,6 +97,7 @@ def empty_micro_batch() -> MicroBatch:
     return MicroBatch(
         input_ids=np.zeros((1, 1), dtype=np.int64),
         position_ids=None,
+        lengths_N=None,
         source_T=nothing,
         token_T=nothing,
         sample_T=nothing,
@@ -106,10 +109,11 @@ def _build(batch: StepBatch, fed_S: NDArray[np.int64], *, samples: NDArray[np.in
     fed, offsets = fed_S[samples], batch.offsets[samples]
     match layout:
         case RowLayout.PADDED:
-            shape, starts, position_ids = (len(samples), int(fed.max())), np.arange(len(samples)) * fed.max(), None
+            shape, starts = (len(samples), int(fed.max())), np.arange(len(samples)) * fed.max()
+            position_ids, lengths = None, None
         case RowLayout.PACKED:
             shape, starts = (1, int(fed.sum())), np.cumsum(fed) - fed
-            position_ids = _join(np.arange(n) for n in fed)[None]
+            position_ids, lengths = _join(np.arange(n) for n in fed)[None], fed
         case _:
             assert_never(layout)
     input_ids = np.zeros(shape[0] * shape[1], dtype=np.int64)
@@ -121,6 +125,7 @@ def _build(batch: StepBatch, fed_S: NDArray[np.int64], *, samples: NDArray[np.in
     return MicroBatch(
         input_ids=input_ids.reshape(shape),
         position_ids=position_ids,
+        lengths_N=lengths,
         source_T=place[trained],
         token_T=token[trained] + 1,
         sample_T=np.repeat(batch.sample_index[samples], fed)[trained].astype(np.int64),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +77,8 @@ def _answers(
         # A policy says log-probabilities and entropies, a critic values.
         found_T[on_device(micro.token_T, found_T.device)] = answer[0] if isinstance(answer, tuple) else answer
         on_micro_batch()
-    # Without a backward pass nobody else would give the gathered embedding and head back.
-    cast("FSDPModule", model).reshard()
+    # Without a backward pass nobody else would give gathered parameters back.
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
     return found_T

@@ -25,6 +25,10 @@ class ForwardInputs:
     """int64[R, L]"""
     position_ids: Tensor | None
     """int64[R, L]"""
+    bounds: Tensor | None = None
+    """int32[N + 1]: where samples of a packed row begin and end; None where a row is one sample."""
+    longest: int | None = None
+    """No sample of a packed row has more positions."""
     source_T: Tensor
     """int64[T]"""
     target_T: Tensor
@@ -34,22 +38,43 @@ class ForwardInputs:
 class Policy(nn.Module):
     """The model, called in one piece, so that the shards of embedding and head are gathered around the whole call."""
 
-    def __init__(self, causal_lm: PreTrainedModel, *, temperature: float) -> None:
+    def __init__(self, causal_lm: PreTrainedModel, *, temperature: float, is_compiled: bool = False) -> None:
         super().__init__()
         self.causal_lm = causal_lm
         self.temperature = temperature
+        self._is_compiled = is_compiled
 
     def forward(self, inputs: ForwardInputs) -> tuple[Tensor, Tensor]:
         """Return float32[T] log-probabilities and float32[T] entropies of the trained tokens' distributions."""
-        body = self.causal_lm.base_model(input_ids=inputs.input_ids, position_ids=inputs.position_ids, use_cache=False)
-        hidden_TH = body.last_hidden_state.flatten(0, 1).index_select(0, inputs.source_T)
+        hidden_TH = hidden_states(self.causal_lm.base_model, inputs)
         head_VH = self.causal_lm.get_output_embeddings().weight  # type: ignore[no-untyped-call]  # transformers' own
-        return token_logprobs(hidden_TH, head_VH, inputs.target_T, temperature=self.temperature)
+        return token_logprobs(
+            # A head in float32 takes states in float32.
+            hidden_TH.to(head_VH.dtype),
+            head_VH,
+            inputs.target_T,
+            temperature=self.temperature,
+            is_compiled=self._is_compiled,
+        )
 
     @property
     def vocabulary(self) -> int:
         """Rows of the embedding: token ids lie below."""
         return int(self.causal_lm.config.get_text_config().vocab_size)
+
+
+def hidden_states(body: nn.Module, inputs: ForwardInputs) -> Tensor:
+    """Return [T, H]: the last layer's output where each trained token is predicted."""
+    packing = {
+        "cu_seq_lens_q": inputs.bounds,
+        "cu_seq_lens_k": inputs.bounds,
+        "max_length_q": inputs.longest,
+        "max_length_k": inputs.longest,
+    }
+    options = {} if inputs.bounds is None else packing
+    output = body(input_ids=inputs.input_ids, position_ids=inputs.position_ids, use_cache=False, **options)
+    states: Tensor = output.last_hidden_state
+    return states.flatten(0, 1).index_select(0, inputs.source_T)
 
 
 def named_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:

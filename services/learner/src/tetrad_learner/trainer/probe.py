@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tetrad_learner.trainer.attention import PACKED_ATTENTION, register_packed_attention
 from tetrad_learner.trainer.errors import UnsupportedModelError
 from tetrad_learner.trainer.options import RowLayout
 from tetrad_learner.trainer.policy import ForwardInputs, Policy
@@ -26,11 +27,19 @@ def check_model(causal_lm: PreTrainedModel, *, layout: RowLayout) -> None:
     """Raise UnsupportedModelError if the chunked head, or packing where it is used, changes log-probabilities."""
     policy = Policy(causal_lm, temperature=1.0)
     first, second = (torch.arange(PROBE_TOKENS) * k % policy.vocabulary for k in (5, 7))
+    causal_lm.set_attn_implementation("eager")
     expected = torch.cat([_models_own(causal_lm, first), _models_own(causal_lm, second)])
-    ours = torch.cat([_padded(policy, first), _padded(policy, second)])
+    try:
+        causal_lm.set_attn_implementation("sdpa")
+        ours = torch.cat([_padded(policy, first), _padded(policy, second)])
+    except ValueError as error:  # transformers says so where only its slow form knows the attention of a model
+        raise UnsupportedModelError(f"{type(causal_lm).__name__} needs another attention: {error}") from error
     _compare(ours, expected, fault="has more between hidden states and logits than one matrix")
     if layout is RowLayout.PACKED:
-        _compare(_packed(policy, first, second), expected, fault="mixes the samples of a packed row; use padded rows")
+        register_packed_attention()
+        causal_lm.set_attn_implementation(PACKED_ATTENTION)
+        packed = _packed(policy, first, second)
+        _compare(packed, expected, fault="mixes the samples of a packed row; set trainer.use_sample_packing=false")
 
 
 def _compare(ours: Tensor, expected: Tensor, *, fault: str) -> None:
@@ -55,9 +64,12 @@ def _padded(policy: Policy, ids: Tensor) -> Tensor:
 
 def _packed(policy: Policy, first: Tensor, second: Tensor) -> Tensor:
     fed = torch.cat([first[:-1], second[:-1]])[None]
+    length = PROBE_TOKENS - 1
     inputs = ForwardInputs(
         input_ids=fed,
-        position_ids=torch.arange(PROBE_TOKENS - 1).repeat(2)[None],
+        position_ids=torch.arange(length).repeat(2)[None],
+        bounds=torch.tensor([0, length, 2 * length], dtype=torch.int32),
+        longest=length,
         source_T=torch.arange(fed.shape[1]),
         target_T=torch.cat([first[1:], second[1:]]),
     )
