@@ -21,7 +21,7 @@ endif
 TORCH_BACKEND ?= cpu
 TORCH_ARGUMENTS ?= $(if $(UV_FIND_LINKS),,--torch-backend=$(TORCH_BACKEND))
 
-.PHONY: help setup demo test lint typecheck check up down status logs scale plan doctor bench docs clean dashboards
+.PHONY: help setup demo test test-long lint typecheck check up down status logs scale plan doctor bench docs clean dashboards
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,8 +41,11 @@ demo: $(STAMP)  ## Four services on this machine; a tiny model learns to add (SE
 
 test: $(STAMP)  ## Lint, types, import rules and every test of the CPU set-up
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -q -n 2 -m "not live" $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -q -n 2 -m "not live and not long" $(PYTEST_ARGUMENTS)
 	$(BIN)/python -m pytest -q -n 2 -m live --durations=20 tests/chaos tests/e2e tests/integration $(PYTEST_ARGUMENTS)
+
+test-long: $(STAMP)  ## Tests that take minutes each: compiled models
+	$(BIN)/python -m pytest -q -m long $(PYTEST_ARGUMENTS)
 
 check: $(STAMP) lint typecheck  ## Lint, types, import rules, sizes and declared dependencies only
 

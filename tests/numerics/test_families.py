@@ -1,4 +1,4 @@
-"""Every family that is promised: its gradient is the model's own, in padded and in packed rows, and it exports whole."""
+"""Every family that is promised: gradients do not depend on rows being padded or packed, and it exports whole."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from tetrad_learner.trainer.batch import StepBatch
 from tetrad_learner.trainer.engine import Trainer
-from tetrad_learner.trainer.options import AlgorithmOptions, ComputeDtype, RowLayout
+from tetrad_learner.trainer.options import AlgorithmOptions, ComputeDtype, RowLayout, ShardingOptions
 
 pytestmark = pytest.mark.usefixtures("lone_rank")
 
@@ -31,6 +31,10 @@ CUTS = {
         "micro_train_batch_size": 64,
         "max_tokens_per_micro_batch": 30,
         "row_layout": RowLayout.PACKED,
+    },
+    "gathered until backward": {
+        "micro_train_batch_size": 5,
+        "sharding": ShardingOptions(reshard_after_forward=False),
     },
     "checkpointing": {"micro_train_batch_size": 64, "gradient_checkpointing": True},
 }

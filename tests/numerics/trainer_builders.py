@@ -40,7 +40,7 @@ PLAIN = OptimizerOptions(lr=1e-2, betas=(0.0, 0.999), eps=1e-2, weight_decay=0.0
 
 
 def a_model(folder: Path, *, kind: str = "tied", seed: int = 0, layers: int = 2) -> Path:
-    """Save a tiny model: `tied` is a Llama with shared embedding, `untied` a Qwen2 with biases, else a family's name."""
+    """Save a tiny model: `tied` is a Llama with shared embedding, `untied` a Qwen2 with biases; else a family."""
     torch.manual_seed(seed)
     shape: dict[str, Any] = {
         "vocab_size": VOCABULARY,

@@ -53,9 +53,9 @@ def packed_attention(
     """
     asked = [name for name in UNSUPPORTED if extras.get(name) is not None]
     if asked or attention_mask is not None or not getattr(module, "is_causal", True):
+        what = ", ".join(asked) or "a mask of its own"
         raise UnsupportedModelError(
-            f"{type(module).__name__} asks for {', '.join(asked) or 'a mask of its own'}, which packed rows cannot have; "
-            "set trainer.use_sample_packing=false"
+            f"{type(module).__name__} asks for {what}, unknown in packed rows; set trainer.use_sample_packing=false"
         )
     rows, _, length, _ = query_RHLD.shape
     if cu_seq_lens_q is None or max_length_q is None:
