@@ -19,14 +19,14 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from learner_setting import SHAPES, Setting, make_model
-from results_file import RESULTS, ROOT, write_results
+from results_file import RESULTS, ROOT, hardware_slug, write_results
 
 OURS: Final = Path(__file__).with_name("learner_ours.py")
 TRL: Final = Path(__file__).with_name("learner_trl.py")
@@ -35,6 +35,14 @@ MODELS: Final = ROOT / "outputs" / "models"
 TIMEOUT_S: Final = 400.0
 GIB: Final = 2**30
 MAIN_ROW: Final = 4096
+VARIANTS: Final[Mapping[str, dict[str, bool]]] = {
+    "eager": {"use_torch_compile": False},
+    "checkpointing": {"gradient_checkpointing": True},
+    "unchunked": {"is_chunked": False},
+    "trl": {"use_torch_compile": False},
+    "trl_compiled": {},
+}
+"""What is measured beside our compiled layers without recomputation; those of TRL are its trainer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +63,19 @@ def main() -> None:
     parser.add_argument(
         "--trl-python", type=Path, default=TRL_PYTHON, help="interpreter with TRL (default %(default)s)"
     )
+    parser.add_argument(
+        "--variants",
+        nargs="*",
+        choices=VARIANTS,
+        default=list(VARIANTS),
+        help="at the main row of a GPU (default all)",
+    )
+    parser.add_argument("--extend", action="store_true", help="keep the figures of an earlier results file")
     parser.add_argument("--turns", type=int, default=3, help="turns of each side on a CPU (default 3)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results (default %(default)s)")
     arguments = parser.parse_args()
-    metrics: dict[str, float] = {}
+    path = arguments.results / f"learner-{hardware_slug(arguments.accelerator)}.json"
+    metrics: dict[str, float] = json.loads(path.read_text())["metrics"] if arguments.extend and path.exists() else {}
     for name, value in measurements(arguments):
         metrics[name] = value
         print(f"{name} = {value:.4g}", flush=True)
@@ -119,25 +136,17 @@ def on_gpu(name: str, arguments: argparse.Namespace, peak: float) -> Iterator[tu
     for tokens in sorted(arguments.rows, key=lambda tokens: tokens != MAIN_ROW):
         setting = dataclasses.replace(base, row_tokens=tokens, rows=base.rows * MAIN_ROW // tokens)
         yield from figures(f"{name}_{tokens // 1024}k", setting, run(OURS, setting), peak)
-    variants = {
-        "eager": {"use_torch_compile": False},
-        "checkpointing": {"gradient_checkpointing": True},
-        "unchunked": {"is_chunked": False},
-    }
-    for variant, changes in variants.items():
-        setting = dataclasses.replace(base, **changes)  # type: ignore[arg-type]  # flags
-        yield from figures(f"{name}_{MAIN_ROW // 1024}k_{variant}", setting, run(OURS, setting), peak)
-    for prefix, changes in {"trl": {"use_torch_compile": False}, "trl_compiled": {}}.items():
-        setting = dataclasses.replace(base, **changes)  # type: ignore[arg-type]  # flags
+    for variant in arguments.variants:
+        setting = dataclasses.replace(base, **VARIANTS[variant])  # type: ignore[arg-type]  # flags
+        is_ours = not variant.startswith("trl")
+        python = Path(sys.executable) if is_ours else arguments.trl_python
         try:
-            found = run(TRL, setting, python=arguments.trl_python)
+            found = run(OURS if is_ours else TRL, setting, python=python)
         except subprocess.SubprocessError as error:
-            print(f"{prefix}: not measured: {error}", file=sys.stderr, flush=True)
+            print(f"{name} {variant}: not measured: {error}", file=sys.stderr, flush=True)
             continue
-        yield from (
-            (f"{prefix}_{figure}", value)
-            for figure, value in figures(f"{name}_{MAIN_ROW // 1024}k", setting, found, peak)
-        )
+        for figure, value in figures(f"{name}_{MAIN_ROW // 1024}k", setting, found, peak):
+            yield f"{variant}_{figure}", value
 
 
 def figures(label: str, setting: Setting, found: Found, peak: float) -> Iterator[tuple[str, float]]:
