@@ -37,6 +37,7 @@ GIB: Final = 2**30
 MAIN_ROW: Final = 4096
 VARIANTS: Final[Mapping[str, dict[str, bool]]] = {
     "eager": {"use_torch_compile": False},
+    "resharded": {"is_resharded": True},
     "checkpointing": {"gradient_checkpointing": True},
     "unchunked": {"is_chunked": False},
     "trl": {"use_torch_compile": False},

@@ -21,7 +21,7 @@ from learner_setting import GROUP_SIZE, Setting
 from tetrad_algorithms import logprobs
 from tetrad_learner.trainer.batch import StepBatch
 from tetrad_learner.trainer.engine import Trainer
-from tetrad_learner.trainer.options import ComputeDtype, OptimizerOptions, RowLayout, TrainerOptions
+from tetrad_learner.trainer.options import ComputeDtype, OptimizerOptions, RowLayout, ShardingOptions, TrainerOptions
 
 ALL_AT_ONCE: Mapping[str, int] = {"cpu": 1 << 50, "cuda": 1 << 50}
 
@@ -54,6 +54,7 @@ def options(setting: Setting) -> TrainerOptions:
         compute_dtype=ComputeDtype.BFLOAT16 if is_gpu else ComputeDtype.FLOAT32,
         gradient_checkpointing=setting.gradient_checkpointing,
         use_torch_compile=setting.use_torch_compile,
+        sharding=ShardingOptions(reshard_after_forward=setting.is_resharded),
         row_layout=RowLayout.PACKED if is_gpu else RowLayout.PADDED,
         micro_train_batch_size=1 << 20,
         max_tokens_per_micro_batch=setting.row_tokens,

@@ -83,6 +83,8 @@ class Setting:
     """On a CPU."""
     gradient_checkpointing: bool = False
     use_torch_compile: bool = False
+    is_resharded: bool = False
+    """Whether gathered parameters are given back after each use, or kept until the optimizer's step; ours only."""
     is_chunked: bool = True
     """Whether logits are made chunk by chunk; ours only."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -23,6 +23,7 @@ from transformers import AttentionInterface
 from tetrad_learner.trainer.errors import UnsupportedModelError
 
 PACKED_ATTENTION: Final = "tetrad_packed"
+Kernel = Callable[..., Any] | None
 KERNEL_DTYPES: Final = (torch.bfloat16, torch.float16)
 # What some models ask of their attention beyond softmax(q·kᵀ·scale)·v.
 UNSUPPORTED: Final = ("softcap", "s_aux", "position_bias")
@@ -30,7 +31,7 @@ UNSUPPORTED: Final = ("softcap", "s_aux", "position_bias")
 
 def register_packed_attention() -> None:
     """Make the attention known to transformers; doing it again changes nothing."""
-    AttentionInterface.register(PACKED_ATTENTION, packed_attention)
+    AttentionInterface.register(PACKED_ATTENTION, partial(packed_attention, kernel=_kernel()))
 
 
 def packed_attention(
@@ -40,6 +41,7 @@ def packed_attention(
     value_RKLD: Tensor,
     attention_mask: Tensor | None,
     *,
+    kernel: Kernel,
     scaling: float | None = None,
     sliding_window: int | None = None,
     cu_seq_lens_q: Tensor | None = None,
@@ -62,47 +64,36 @@ def packed_attention(
         cu_seq_lens_q = torch.arange(0, rows * length + 1, length, dtype=torch.int32, device=query_RHLD.device)
         max_length_q = length
     query, key, value = (states.transpose(1, 2).flatten(0, 1) for states in (query_RHLD, key_RKLD, value_RKLD))
-    attend = _by_kernel if _has_kernel(query) else _one_by_one
-    out = attend(query, key, value, cu_seq_lens_q, max_length_q, scaling=scaling, window=sliding_window)
+    if query.is_cuda and query.dtype in KERNEL_DTYPES and kernel is not None:
+        # The kernel counts keys to the left of the query; transformers counts the query in.
+        left = -1 if sliding_window is None else sliding_window - 1
+        sizes = (cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q)
+        out = kernel(query, key, value, *sizes, scale=scaling, window_size=(left, 0))
+    else:
+        out = _one_by_one(query, key, value, cu_seq_lens_q, scaling=scaling, window=sliding_window)
     return out.view(rows, length, *out.shape[1:]), None
 
 
-def _has_kernel(query: Tensor) -> bool:
-    return query.is_cuda and query.dtype in KERNEL_DTYPES and bool(torch.backends.cuda.flash_sdp_enabled())  # type: ignore[no-untyped-call]  # bare
+def _kernel() -> Kernel:
+    """Torch's kernel, looked up once so that compiled code need not; None where flash attention is switched off.
 
-
-def _by_kernel(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bounds: Tensor,
-    longest: int,
-    *,
-    scaling: float | None,
-    window: int | None,
-) -> Tensor:
-    # The kernel counts keys to the left of the query; transformers counts the query in.
-    left = -1 if window is None else window - 1
-    sizes = (bounds, bounds, longest, longest)
-    attended: Tensor = _kernel()(query, key, value, *sizes, scale=scaling, window_size=(left, 0))
-    return attended
-
-
-@cache
-def _kernel() -> Callable[..., Any]:
-    """Torch's kernel; newer releases want to be told that there may be fewer key heads than query heads."""
+    Newer releases want to be told that there may be fewer key heads than query heads.
+    """
+    if not torch.backends.cuda.flash_sdp_enabled():  # type: ignore[no-untyped-call]  # bare
+        return None
     from torch.nn.attention.varlen import varlen_attn
 
     is_asking = "enable_gqa" in inspect.signature(varlen_attn).parameters
     return partial(varlen_attn, enable_gqa=True) if is_asking else varlen_attn
 
 
+# Lengths are data: compiled code would be made anew for each.
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # bare
 def _one_by_one(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     bounds: Tensor,
-    _longest: int,
     *,
     scaling: float | None,
     window: int | None,

@@ -78,7 +78,8 @@ def build(config: PreTrainedConfig, options: TrainerOptions, *, is_trained: bool
         causal_lm.gradient_checkpointing_enable(arguments)  # type: ignore[no-untyped-call]  # transformers' own
     if options.use_torch_compile:
         for layer in decoder_layers(causal_lm):
-            layer.compile()
+            # Not layer.compile(): what fully_shard hooks onto a layer stays outside of the compiled code.
+            layer.forward = torch.compile(layer.forward)
     return causal_lm
 
 

@@ -15,9 +15,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from tetrad_learner.trainer.accumulation import Accumulation
 from tetrad_learner.trainer.facts import TokenFacts, forward_inputs, on_device, select
 from tetrad_learner.trainer.objective import Objective
 from tetrad_learner.trainer.optimizer import PolicyOptimizer
+from tetrad_learner.trainer.options import ShardingOptions
 from tetrad_learner.trainer.packing import MicroBatch
 from tetrad_learner.trainer.passes import Monitor
 from tetrad_learner.trainer.plan import Plan
@@ -44,8 +46,17 @@ class PolicyUpdate:
 class PolicyStep:
     """Updates the policy; collective."""
 
-    def __init__(self, *, policy: Policy, optimizer: PolicyOptimizer, objective: Objective, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        optimizer: PolicyOptimizer,
+        objective: Objective,
+        sharding: ShardingOptions,
+        ranks: Ranks,
+    ) -> None:
         self._policy, self._optimizer, self._objective, self._ranks = policy, optimizer, objective, ranks
+        self._accumulation = Accumulation(policy, sharding=sharding, ranks=ranks)
 
     def update(self, plan: Plan, facts: TokenFacts, *, epochs: int, step: int, monitor: Monitor) -> PolicyUpdate:
         """Go through the plan once per epoch; a mini-batch without trained tokens takes no optimizer step."""
@@ -73,7 +84,7 @@ class PolicyStep:
         self, micros: Sequence[MicroBatch], facts: TokenFacts, *, first_T: Tensor | None, monitor: Monitor
     ) -> dict[str, float]:
         tally = Tally(totals=TOTALS, per_token=PER_TOKEN, device=self._ranks.device)
-        for micro in micros:
+        for micro in self._accumulation.over(micros):
             logprobs_K, entropy_K = self._policy(forward_inputs(micro, facts.token_ids))
             index_K = on_device(micro.token_T, facts.token_ids.device)
             loss = self._objective(logprobs_K, entropy_K, select(facts, index_K))

@@ -66,7 +66,11 @@ class TrainingStep:
         self._reduction = reductions.get(algorithm.loss_reduction)
         objective = Objective(algorithm)
         self._policy_step = PolicyStep(
-            policy=models.policy, optimizer=optimizers.policy, objective=objective, ranks=ranks
+            policy=models.policy,
+            optimizer=optimizers.policy,
+            objective=objective,
+            sharding=options.sharding,
+            ranks=ranks,
         )
         self._value_step = _value_step(models, optimizers, options, ranks)
         self._train_limits, self._forward_limits = train_limits(options), forward_limits(options)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tetrad_algorithms.masking import sequence_mean
 from tetrad_algorithms.values import explained_variance, value_loss
+from tetrad_learner.trainer.accumulation import Accumulation
 from tetrad_learner.trainer.census import Census, by_prompts, token_weights
 from tetrad_learner.trainer.credit import Credit
 from tetrad_learner.trainer.critic import Critic
@@ -51,6 +52,7 @@ class ValueStep:
     ) -> None:
         self._critic, self._optimizer, self._options = critic, optimizer, options
         self._limits, self._ranks = limits, ranks
+        self._accumulation = Accumulation(critic, sharding=options.sharding, ranks=ranks)
 
     def execute(self, subject: Subject, credit: Credit, known: Known, *, monitor: Monitor) -> dict[str, float]:
         """Train the critic on all trained tokens of the subject; return metrics that are equal on all ranks."""
@@ -99,7 +101,7 @@ class ValueStep:
         self, micros: Sequence[MicroBatch], facts: ValueFacts, *, monitor: Monitor
     ) -> dict[str, float]:
         tally = Tally(totals=(LOSS,), per_token=(CLIPPED,), device=self._ranks.device)
-        for micro in micros:
+        for micro in self._accumulation.over(micros):
             values_K = self._critic(forward_inputs(micro, facts.token_ids))
             index_K = on_device(micro.token_T, facts.token_ids.device)
             here = select(facts, index_K)
