@@ -125,7 +125,7 @@ def graded(row: Row, reply: Stepped | Failed) -> dict[str, object]:
             "outcome": GradeOutcome.OK.value,
             "extracted": reply.extracted,
             "rule": reply.rule,
-        }
+        } | ({"scores": reply.scores} if reply.scores else {})
     return {**row.columns, **verdict}
 
 
