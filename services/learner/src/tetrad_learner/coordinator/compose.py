@@ -55,7 +55,7 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
         scores=_logged_scores(folder, config.trainer.best_ckpt_metric),
     )
     store = open_ledger(folder, config, checkpoints)
-    training, evaluation = _datasets(config)
+    training, evaluation = read_datasets(config)
     _check_run(store, config, training)
     check_poison(store, folder, skip_step=settings.skip_step)
     transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
@@ -186,7 +186,8 @@ def _num_steps(config: RunConfig, training: Dataset | None) -> int:
     return min(steps, config.trainer.max_steps) if config.trainer.max_steps else steps
 
 
-def _datasets(config: RunConfig) -> tuple[Dataset | None, list[tuple[str, Dataset]]]:
+def read_datasets(config: RunConfig) -> tuple[Dataset | None, list[tuple[str, Dataset]]]:
+    """Read what is trained on, if anything, and what is evaluated, by name; raises ConfigFault or DataFault."""
     names = [Path(file).stem for file in config.data.val_data]
     if len(names) != len(set(names)):
         raise ConfigFault(f"data.val_data: scores go by the names of files, and {names} are not different; rename one")
