@@ -112,7 +112,7 @@ def test_a_damaged_checkpoint_is_refused_with_the_reason(folder, tmp_path):
 def test_a_folder_without_a_manifest_is_no_checkpoint(folder):
     (folder / MANIFEST).unlink()
 
-    with pytest.raises(ConfigFault, match=r"is no checkpoint: .*name a folder …/global_step_N, or a model with --model"):
+    with pytest.raises(ConfigFault, match=r"is no checkpoint: .*name a folder …/global_step_N, or a model"):
         checkpoint(folder)
 
 

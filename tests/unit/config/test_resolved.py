@@ -126,9 +126,7 @@ def test_a_run_s_own_file_can_be_loaded_anew_and_nothing_in_it_was_asked_for(loa
     first = load_run("+experiment=demo", "trainer.seed=7")
     (tmp_path / "config.yaml").write_text(dump_resolved(first.config))
 
-    again = load(
-        ["generator.n_samples_per_prompt=2"], config_path=tmp_path, config_name="config.yaml", environ={}
-    )
+    again = load(["generator.n_samples_per_prompt=2"], config_path=tmp_path, config_name="config.yaml", environ={})
 
     assert again.config.trainer == first.config.trainer
     assert again.config.generator.n_samples_per_prompt == 2

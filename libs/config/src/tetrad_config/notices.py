@@ -304,8 +304,8 @@ def _about_evaluation(config: RunConfig) -> Iterator[str]:
     samples = config.generator.eval_n_samples_per_prompt
     if samples > 1 and config.generator.eval_sampling_params.temperature == 0:
         yield (
-            f"generator.eval_sampling_params.temperature=0: the {samples} evaluation samples of a prompt are equal, and "
-            "so is pass_at_k for every k"
+            f"generator.eval_sampling_params.temperature=0: the {samples} evaluation samples of a prompt are equal, "
+            "and so is pass_at_k for every k"
         )
     if trainer.resume_mode is ResumeMode.FROM_PATH and trainer.epochs > 0:
         yield f"training goes on from {trainer.resume_path}, in a run of its own"

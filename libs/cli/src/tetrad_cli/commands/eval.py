@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from tetrad_cli.run_options import RunOptions, add_run_options, parse_run_option
 if TYPE_CHECKING:
     from tetrad_cli.evaluated import Subject, Wishes
 
-DESCRIPTION = """Evaluates a checkpoint with the settings of the run that wrote it, or a model with those that are named.
+DESCRIPTION = """Evaluates a checkpoint with the settings of the run that wrote it, or a model with those named here.
 Rollouts, rewards and a learner run for real, in a temporary folder: no file of the run or of the checkpoint changes.
 
 The scores go to standard output as one line of JSON, and to standard error as a table.
@@ -94,7 +94,7 @@ def _run(subject: "Subject", wishes: "Wishes", options: RunOptions, *, output: P
     return _report(report, scores, output=output)
 
 
-def _report(report: dict[str, object], scores: dict[str, float], *, output: Path | None) -> int:
+def _report(report: Mapping[str, object], scores: Mapping[str, float], *, output: Path | None) -> int:
     from rich.console import Console
 
     from tetrad_cli.scores import MISSING, columns_of, table_of

@@ -10,8 +10,8 @@ from tetrad_learner.trainer.options import ComputeDtype, RowLayout, TrainerOptio
 def trainer_options(config: RunConfig, *, device: str, num_steps: int, steps_per_epoch: int = 0) -> TrainerOptions:
     """What a rank needs to know of a run of `num_steps` training steps, with the compute type that suits the device.
 
-    `steps_per_epoch` of them are one pass over the data; 0 where there are no epochs. Without a training step nothing is
-    compared with a reference and nothing is valued: neither is loaded.
+    `steps_per_epoch` of them are one pass over the data; 0 where there are no epochs. Without a training step
+    nothing is compared with a reference and nothing is valued: neither is loaded.
     """
     trainer, algorithm = config.trainer, algorithm_options(config)
     if num_steps == 0:
