@@ -58,7 +58,8 @@ def test_bfloat16_and_packing_are_for_gpus():
 
 def test_without_a_training_step_neither_reference_nor_critic_is_loaded():
     divergence = ("trainer.algorithm.use_kl_loss=true", "trainer.algorithm.use_kl_in_reward=false")
-    critic = ("trainer.algorithm.advantage_estimator=gae", "trainer.critic.model.path=/critic")
+    size = "trainer.critic_mini_batch_size=32"
+    critic = ("trainer.algorithm.advantage_estimator=gae", "trainer.critic.model.path=/critic", size)
 
     training, evaluating = (options_of(*divergence, *critic, num_steps=number) for number in (1, 0))
 
