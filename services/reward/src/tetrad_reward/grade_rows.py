@@ -117,6 +117,7 @@ def graded(row: Row, reply: Stepped | Failed) -> dict[str, object]:
             "outcome": reply.outcome.value,
             "extracted": None,
             "rule": None,
+            "scores": None,
             "reason": reply.reason,
         }
     else:
@@ -125,7 +126,8 @@ def graded(row: Row, reply: Stepped | Failed) -> dict[str, object]:
             "outcome": GradeOutcome.OK.value,
             "extracted": reply.extracted,
             "rule": reply.rule,
-        } | ({"scores": reply.scores} if reply.scores else {})
+            "scores": reply.scores,
+        }
     return {**row.columns, **verdict}
 
 
