@@ -1,7 +1,8 @@
 """Write the golden bytes of the wire, `tests/golden/wire/<kind>.bin`.
 
-Within a protocol version a golden file never changes: peers of that version are out there. New kinds get a file;
-one that differs is refused unless `--replace` says that the protocol version changes too.
+Within a protocol version a golden file changes only where its kind was given an optional field: peers of that version
+are out there. New kinds get a file; one that differs is refused unless `--replace` says that this is so, or that the
+protocol version changes too.
 """
 
 import argparse

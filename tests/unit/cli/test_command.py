@@ -39,7 +39,7 @@ def test_help_loads_no_library_that_is_not_needed_for_it():
     assert not imported_by("--help") & {"pydantic", "torch", "rich", "structlog", "omegaconf", "asyncio"}
 
 
-@pytest.mark.parametrize("command", ["train", "up", "status", "plan", "down"])
+@pytest.mark.parametrize("command", ["train", "eval", "up", "status", "plan", "down"])
 def test_the_help_of_a_command_loads_neither_torch_nor_the_run_file_library(command):
     assert not imported_by(command, "--help") & {"torch", "transformers", "omegaconf", "pyarrow", "rich"}
 

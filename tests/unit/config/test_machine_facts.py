@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tetrad_config import probe_machine
+from tetrad_config.machine_facts import models_loaded
 
 
 def test_probing_finds_what_is_absent(load_run, tmp_path):
@@ -60,3 +61,11 @@ def test_without_nvidia_smi_the_devices_are_counted(load_run, tmp_path, monkeypa
     monkeypatch.setenv("PATH", str(tmp_path))
 
     assert probe_machine(load_run().config, {}).gpus == tuple("GPU" for _ in Path("/dev").glob("nvidia[0-9]*"))
+
+
+def test_evaluation_alone_loads_the_policy_and_nothing_else(load_run):
+    training = load_run("trainer.algorithm.use_kl_loss=true", "trainer.ref.model.path=/ref")
+    evaluating = load_run("trainer.algorithm.use_kl_loss=true", "trainer.ref.model.path=/ref", "trainer.epochs=0")
+
+    assert "trainer.ref.model.path" in models_loaded(training.config)
+    assert list(models_loaded(evaluating.config)) == ["trainer.policy.model.path"]

@@ -47,6 +47,7 @@ def test_reinforce_plus_plus_needs_no_group(load_run):
         (["generator.sampling_params.temperature=0"], "the 5 samples of a prompt are equal and teach nothing"),
         (["generator.n_samples_per_prompt=1"], "a group of one has nothing to compare with"),
         (["trainer.ref.model.path=other/model"], "the reference other/model is not the model that training starts"),
+        (["generator.eval_n_samples_per_prompt=4"], "the 4 evaluation samples of a prompt are equal"),
         (["data.val_data=null"], "data.val_data is empty: nothing is evaluated"),
         (["generator.deterministic=true", "trainer.fully_async.max_staleness_steps=1"], "max_staleness_steps=0"),
         (["trainer.epochs=0", "trainer.ckpt_interval=3"], "neither resumes, trains nor saves: trainer.ckpt_interval"),
@@ -71,6 +72,14 @@ def test_reinforce_plus_plus_needs_no_group(load_run):
 )
 def test_what_surprises_is_said(load_run, overrides, notice):
     assert any(notice in said for said in load_run(*overrides).notices)
+
+
+def test_what_only_training_reads_is_no_news_to_an_evaluation(load_run):
+    idle = ("generator.n_samples_per_prompt=1", "trainer.ref.model.path=other/model")
+
+    notices = load_run("trainer.epochs=0", "trainer.algorithm.use_kl_loss=true", *idle).notices
+
+    assert not any("group of one" in notice or "reference" in notice for notice in notices)
 
 
 def test_what_a_preset_sets_is_not_called_without_effect(load_run):

@@ -7,10 +7,13 @@ from hypothesis import strategies as st
 
 from tetrad_config import (
     ConfigError,
+    OriginKind,
     RunConfig,
     config_hash,
     dump_resolved,
+    is_resolved,
     learning_changes,
+    load,
     load_resolved,
     preset_names,
 )
@@ -117,3 +120,22 @@ def test_changes_that_decide_the_learning_are_named_and_others_are_not(load_run)
         'generator.sampling_params.stop: [] is now ["x"]',
     ]
     assert config_hash(before) != config_hash(now)
+
+
+def test_a_run_s_own_file_can_be_loaded_anew_and_nothing_in_it_was_asked_for(load_run, tmp_path):
+    first = load_run("+experiment=demo", "trainer.seed=7")
+    (tmp_path / "config.yaml").write_text(dump_resolved(first.config))
+
+    again = load(["generator.n_samples_per_prompt=2"], config_path=tmp_path, config_name="config.yaml", environ={})
+
+    assert again.config.trainer == first.config.trainer
+    assert again.config.generator.n_samples_per_prompt == 2
+    assert {origin.kind for origin in again.origins.values()} == {OriginKind.RUN, OriginKind.COMMAND_LINE}
+    assert again.notices == ()
+
+
+def test_a_user_s_file_is_not_taken_for_a_run_s(tmp_path):
+    (tmp_path / "mine.yaml").write_text("trainer:\n  seed: 1\n")
+
+    assert not is_resolved(tmp_path / "mine.yaml")
+    assert not is_resolved(tmp_path / "gone.yaml")

@@ -56,7 +56,7 @@ def test_a_step_output_of_skyrl_is_taken_whole():
             "observations": [{"role": "user", "content": "again"}],
             "reward": 0,
             "done": False,
-            "metadata": {"extracted": 5, "rule": "hash"},
+            "metadata": {"extracted": 5, "rule": "hash", "scores": {"strict": True, "flexible": 0.5}},
             "postprocessed_action": "cut",
         }
     )
@@ -64,6 +64,22 @@ def test_a_step_output_of_skyrl_is_taken_whole():
     assert (result.reward, result.is_done, result.postprocessed_action) == (0.0, False, "cut")
     assert result.observations == (ChatMessage("user", "again"),)
     assert (result.extracted, result.rule) == ("5", "hash")
+    assert result.scores == {"strict": 1.0, "flexible": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("scores", "reason"),
+    [
+        ([1.0], "must be a dict"),
+        ({"strict": "1.0"}, "score 'strict' is str"),
+        ({"strict": math.nan}, "strict is nan"),
+        ({"Not A Name": 1.0}, "a name has"),
+        ({f"s{number}": 1.0 for number in range(9)}, "the limit is 8"),
+    ],
+)
+def test_extra_scores_that_are_no_named_numbers_are_refused(scores, reason):
+    with pytest.raises(InvalidResultError, match=reason):
+        checked_step({"reward": 1.0, "done": True, "metadata": {"scores": scores}})
 
 
 def test_metrics_keep_the_finite_numbers_only():

@@ -52,9 +52,12 @@ def test_a_prompt_may_be_text_or_messages():
 
 
 def test_the_grade_wins_over_columns_of_the_same_name():
-    row = graded(a_row(reward=9, id=1), Stepped(reward=0.5, is_done=True, duration_s=0.0, rule="hash"))
+    reply = Stepped(reward=0.5, is_done=True, duration_s=0.0, rule="hash", scores={"strict": 1.0})
+
+    row = graded(a_row(reward=9, id=1, scores={"strict": 9.0, "old": 9.0}), reply)
 
     assert (row["reward"], row["rule"], row["id"], row["outcome"]) == (0.5, "hash", 1, "ok")
+    assert row["scores"] == {"strict": 1.0}
     assert "reason" not in row
 
 

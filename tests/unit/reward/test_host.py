@@ -110,3 +110,12 @@ def test_extras_reach_a_function():
 
     assert isinstance(reply, Stepped)
     assert reply.reward == 3.0
+
+
+def test_every_rule_of_gsm8k_says_what_it_would_have_paid():
+    host = Host()
+    host.handle(Load(name="g", reference="gsm8k"))
+
+    reply = grade(host, "The answer is 3.")
+
+    assert (reply.reward, reply.scores) == (0.0, {"strict": 0.0, "boxed": 0.0, "flexible": 1.0})

@@ -23,7 +23,7 @@ from tetrad_wire.messages.episodes import (
     OpenEpisodes,
     StepEpisode,
 )
-from tetrad_wire.messages.leases import ChatMessage
+from tetrad_wire.messages.leases import ChatMessage, FailureKind
 from tetrad_wire.messages.leases import FinishReason as WireFinishReason
 from tetrad_wire.messages.membership import EnvironmentOffer, RewardOffer, RewardRoute
 
@@ -54,6 +54,7 @@ class Judge:
 
     def __init__(self, listener) -> None:
         self.listener = listener
+        self.scores = {}
         self.closed: list[str] = []
         self.has_closed_two = asyncio.Event()
 
@@ -80,6 +81,7 @@ class Judge:
                     reward=1.0,
                     is_done=False,
                     observations=(ChatMessage("user", GOING_ON),),
+                    scores=self.scores,
                 )
 
 
@@ -159,8 +161,38 @@ async def test_a_sample_that_did_not_stop_by_itself_loses_its_reward_where_that_
     finish_reason, is_zeroed, reward
 ):
     engine = Speaker("no", finish_reason)
-    async with a_workshop(engine, is_non_stop_zeroed=is_zeroed) as (shop, _, delivered):
+    async with a_workshop(engine, is_non_stop_zeroed=is_zeroed) as (shop, judge, delivered):
+        judge.scores = {"strict": 1.0}
         await GroupJob(a_lease(), shop).run()
 
     assert [sample.reward for sample in delivered] == [reward, reward]
+    assert [sample.scores for sample in delivered] == [{"strict": reward}] * 2
     assert [len(sample.reward_positions) for sample in delivered] == [1, 1]
+
+
+async def test_extra_scores_add_up_over_turns_as_rewards_do():
+    async with a_workshop(Speaker("no", FinishReason.STOP)) as (shop, judge, delivered):
+        judge.scores = {"strict": -0.5, "flexible": 1.0}
+        await GroupJob(a_two_turn_lease(), shop).run()
+
+    assert [sample.scores for sample in delivered] == [{"strict": -1.0, "flexible": 2.0}] * 2
+
+
+async def test_an_episode_with_ever_new_names_of_scores_is_the_datas_fault():
+    async with a_workshop(Speaker("no", FinishReason.STOP)) as (shop, judge, delivered):
+        answer = judge.answer
+
+        def renamed(body):
+            if isinstance(body, StepEpisode):
+                judge.scores = {f"t{body.turn}_{number}": 1.0 for number in range(5 - body.turn)}
+            return answer(body)
+
+        judge.answer = renamed
+        failure = await GroupJob(a_two_turn_lease(), shop).run()
+
+    assert failure is not None
+    assert (failure.kind, str(failure)) == (
+        FailureKind.DATA,
+        "9 names of extra scores in one episode; the limit is 8",
+    )
+    assert delivered == []

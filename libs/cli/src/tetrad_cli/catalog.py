@@ -40,6 +40,7 @@ class FromService:
 
 BUILTINS: Final[Mapping[str, Builtin]] = {
     "train": Builtin("tetrad_cli.commands.train:main", "run in the foreground; ends with the learner"),
+    "eval": Builtin("tetrad_cli.commands.eval:main", "evaluate a checkpoint or a model; changes no file of a run"),
     "up": Builtin("tetrad_cli.commands.up:main", "start a run in the background"),
     "down": Builtin("tetrad_cli.commands.down:main", "drain and stop a run"),
     "status": Builtin("tetrad_cli.commands.status:main", "show the processes of a run"),
@@ -52,7 +53,6 @@ BUILTINS: Final[Mapping[str, Builtin]] = {
 
 FROM_SERVICES: Final[Mapping[str, FromService]] = {
     "grade": FromService("tetrad-reward", "score responses from a file with an environment"),
-    "eval": FromService("tetrad-learner", "evaluate a checkpoint"),
     "replay": FromService("tetrad-learner", "repeat a training step from its journal"),
     "infer": FromService("tetrad-rollout", "generate from a checkpoint"),
 }

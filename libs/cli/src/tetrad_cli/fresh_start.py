@@ -10,8 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
-from tetrad_config import RunConfig, learning_changes, load_resolved
-from tetrad_config.resolved import HEADING
+from tetrad_config import RunConfig, is_resolved, learning_changes, load_resolved
 from tetrad_config.trainer import ResumeMode
 from tetrad_runtime.exits import ConfigFault
 
@@ -57,7 +56,7 @@ def begin(config: RunConfig, run_dir: Path) -> str | None:
     if trainer.resume_mode is not ResumeMode.NONE:
         return _go_on(config, run_dir)
     _refuse_foreign_checkpoints(trainer.ckpt_path.resolve(), run_dir)
-    has_run = any((run_dir / name).exists() for name in (*TRACES, CHECKPOINTS))
+    has_run = holds_run(run_dir)
     if has_run and not trainer.overwrite:
         raise ConfigFault(
             f"{run_dir} holds an earlier run: trainer.resume_mode=latest goes on with it, "
@@ -67,6 +66,11 @@ def begin(config: RunConfig, run_dir: Path) -> str | None:
         clear(run_dir)
         _clear_checkpoints(trainer.ckpt_path.resolve(), run_dir)
     return f"{run_dir} is cleared of the earlier run" if has_run else None
+
+
+def holds_run(run_dir: Path) -> bool:
+    """Tell whether a run was begun in this folder."""
+    return any((run_dir / name).exists() for name in (*TRACES, CHECKPOINTS))
 
 
 def clear(run_dir: Path) -> None:
@@ -93,7 +97,7 @@ def _remove(path: Path) -> None:
 
 def _refuse_what_is_no_run(run_dir: Path) -> None:
     """A folder of the user's may hold `logs` or `config.yaml` too; neither may be removed or written over."""
-    if (run_dir / LEDGER).exists() or _has_our_config(run_dir):
+    if (run_dir / LEDGER).exists() or is_resolved(run_dir / CONFIG):
         return
     theirs = [name for name in WRITTEN if (run_dir / name).exists() or (run_dir / name).is_symlink()]
     if theirs:
@@ -101,14 +105,6 @@ def _refuse_what_is_no_run(run_dir: Path) -> None:
             f"{run_dir} holds {', '.join(theirs)}, which no run of Tetrad wrote; choose another trainer.run_name or "
             "trainer.run_dir"
         )
-
-
-def _has_our_config(run_dir: Path) -> bool:
-    try:
-        with (run_dir / CONFIG).open(encoding="utf-8", errors="replace") as file:
-            return file.readline().rstrip() == HEADING
-    except OSError:
-        return False
 
 
 def _go_on(config: RunConfig, run_dir: Path) -> str | None:

@@ -20,6 +20,8 @@ from tetrad_config import (
     probe_machine,
 )
 from tetrad_runtime.exits import ConfigFault
+from tetrad_trajectories.checkpoint import MANIFEST, verify
+from tetrad_trajectories.errors import CheckpointError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ def prepare(options: RunOptions, *, environ: Mapping[str, str]) -> Prepared:
 
     Raises:
         ConfigError: the run file is wrong.
-        ConfigFault: the machine lacks what it asks for; the text has the overrides that make it run.
+        ConfigFault: the machine lacks what it asks for; the text has the overrides that make it run. Or the model is a
+            checkpoint that is damaged.
     """
     loaded = load(options.overrides, config_path=options.config_path, config_name=options.config_name, environ=environ)
     refusals = check_machine(loaded.config, probe_machine(loaded.config, environ), origins=loaded.origins)
@@ -60,7 +63,17 @@ def prepare(options: RunOptions, *, environ: Mapping[str, str]) -> Prepared:
         fixes = [*commands_to_run(refusals), _again(overrides_to_run(refusals))]
         lines = [f"  {refusal}" for refusal in refusals] + [f"  to run it here: {fix}" for fix in fixes if fix]
         raise ConfigFault("this machine cannot run it as it is:\n" + "\n".join(lines))
+    _refuse_damaged(Path(loaded.config.trainer.policy.model.path))
     return Prepared(loaded, options.skip_step)
+
+
+def _refuse_damaged(model: Path) -> None:
+    if not (model / MANIFEST).is_file():
+        return
+    try:
+        verify(model)
+    except CheckpointError as error:
+        raise ConfigFault(f"trainer.policy.model.path: {error}; choose another checkpoint") from error
 
 
 def _again(overrides: tuple[str, ...]) -> str:

@@ -32,6 +32,10 @@ class RunOptions:
         """Whether nothing was said."""
         return not self.overrides and self.config_name is None
 
+    def with_overrides(self, *words: str) -> "RunOptions":
+        """Return these options with more overrides, which have the last word."""
+        return replace(self, overrides=(*self.overrides, *words))
+
     def or_endless_demo(self) -> "RunOptions":
         """Return these options, or where nothing was said those of the demo without an end."""
         return replace(self, overrides=ENDLESS_DEMO) if self.is_empty else self

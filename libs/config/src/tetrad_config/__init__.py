@@ -22,7 +22,7 @@ from tetrad_config.process import (
     ServiceSettings,
     TrainerSettings,
 )
-from tetrad_config.resolved import config_hash, dump_resolved, learning_changes, load_resolved
+from tetrad_config.resolved import config_hash, dump_resolved, is_resolved, learning_changes, load_resolved
 from tetrad_config.run import RunConfig
 from tetrad_config.run_file import preset_names
 from tetrad_config.settings import describe_settings, load_settings, secret, show_settings
@@ -51,6 +51,7 @@ __all__ = [
     "config_hash",
     "describe_settings",
     "dump_resolved",
+    "is_resolved",
     "learning_changes",
     "load",
     "load_resolved",

@@ -19,6 +19,8 @@ class OriginKind(StrEnum):
     DEFAULT = "default"
     DERIVED = "derived"
     FILE = "file"
+    RUN = "run"
+    """The file in which an earlier run kept every key, asked for or not."""
     PRESET = "preset"
     ENVIRONMENT = "environment"
     COMMAND_LINE = "command line"
@@ -50,7 +52,7 @@ class Origin:
                 return f"from {self.name}"
             case OriginKind.PRESET:
                 return f"preset {self.name}"
-            case OriginKind.FILE | OriginKind.ENVIRONMENT:
+            case OriginKind.FILE | OriginKind.RUN | OriginKind.ENVIRONMENT:
                 return self.name
 
 

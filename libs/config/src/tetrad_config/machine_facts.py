@@ -65,9 +65,11 @@ def _is_cached(name: str, environ: Mapping[str, str]) -> bool:
 
 
 def models_loaded(config: RunConfig) -> dict[str, str]:
-    """Return the models that the run loads, by the key that names them."""
+    """Return the models that the run loads, by the key that names them; evaluation alone needs but the policy."""
     algorithm = config.trainer.algorithm
     models = {"trainer.policy.model.path": config.trainer.policy.model.path}
+    if config.trainer.epochs == 0:
+        return models
     if algorithm.use_kl_loss or algorithm.use_kl_in_reward:
         models["trainer.ref.model.path"] = config.trainer.ref.model.path
     if config.trainer.has_critic and config.trainer.critic.model.path is not None:

@@ -270,7 +270,7 @@ def _about_sampling(config: RunConfig) -> Iterator[str]:
         )
     if sampling.temperature == 0 and samples > 1 and config.trainer.epochs > 0:
         yield f"generator.sampling_params.temperature=0: the {samples} samples of a prompt are equal and teach nothing"
-    if samples == 1 and config.trainer.algorithm.advantage_estimator in COMPARING:
+    if samples == 1 and config.trainer.algorithm.advantage_estimator in COMPARING and config.trainer.epochs > 0:
         yield f"generator.n_samples_per_prompt=1: {_about_groups_of_one(config)}"
     if config.generator.deterministic and config.trainer.fully_async.max_staleness_steps:
         yield "generator.deterministic: weights are bit-identical between runs only with max_staleness_steps=0"
@@ -286,7 +286,7 @@ def _about_groups_of_one(config: RunConfig) -> str:
 
 def _about_models(config: RunConfig) -> Iterator[str]:
     trainer = config.trainer
-    has_reference = trainer.algorithm.use_kl_loss or trainer.algorithm.use_kl_in_reward
+    has_reference = trainer.epochs > 0 and (trainer.algorithm.use_kl_loss or trainer.algorithm.use_kl_in_reward)
     if has_reference and trainer.ref.model.path != trainer.policy.model.path:
         yield f"the reference {trainer.ref.model.path} is not the model that training starts from"
     packed_by_tokens = trainer.max_tokens_per_microbatch != OFF
@@ -301,7 +301,13 @@ def _about_evaluation(config: RunConfig) -> Iterator[str]:
     trainer = config.trainer
     if not config.data.val_data and (trainer.eval_before_train or trainer.eval_interval != OFF):
         yield "data.val_data is empty: nothing is evaluated"
-    if trainer.resume_mode is ResumeMode.FROM_PATH:
+    samples = config.generator.eval_n_samples_per_prompt
+    if samples > 1 and config.generator.eval_sampling_params.temperature == 0:
+        yield (
+            f"generator.eval_sampling_params.temperature=0: the {samples} evaluation samples of a prompt are equal, "
+            "and so is pass_at_k for every k"
+        )
+    if trainer.resume_mode is ResumeMode.FROM_PATH and trainer.epochs > 0:
         yield f"training goes on from {trainer.resume_path}, in a run of its own"
 
 

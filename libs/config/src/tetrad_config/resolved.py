@@ -101,6 +101,15 @@ def dump_resolved(config: RunConfig, origins: Mapping[DottedKey, Origin] | None 
     return "\n".join([HEADING, *_lines(config.model_dump(mode="json"), origins or {}), ""])
 
 
+def is_resolved(path: Path) -> bool:
+    """Tell whether `dump_resolved` wrote a file, rather than a user; False where it cannot be read."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.readline().rstrip() == HEADING
+    except OSError:
+        return False
+
+
 def load_resolved(path: Path) -> RunConfig:
     """Read what `dump_resolved` wrote. Nothing is interpolated, and no other source is asked.
 

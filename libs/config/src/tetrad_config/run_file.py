@@ -18,6 +18,7 @@ from yaml import YAMLError
 from tetrad_config.errors import ConfigError, Problem
 from tetrad_config.layer import Layer, Origin, OriginKind
 from tetrad_config.overrides import PRESET_GROUP
+from tetrad_config.resolved import is_resolved
 from tetrad_config.suggestion import did_you_mean
 from tetrad_config.tree import Tree
 
@@ -139,7 +140,8 @@ def find_run_file(*, config_path: str | Path | None, config_name: str | None, cw
 
 def file_layers(path: Path) -> list[Layer]:
     """Read a run file and what it builds on."""
-    return list(_layers(path, _Place((path.parent,), OriginKind.FILE)))
+    kind = OriginKind.RUN if is_resolved(path) else OriginKind.FILE
+    return list(_layers(path, _Place((path.parent,), kind)))
 
 
 def preset_names(folders: Sequence[Path] = ()) -> list[str]:

@@ -20,6 +20,7 @@ from tetrad_wire.messages.leases import LeaseGranted, LeasesRenewed, SampleFinis
 from tetrad_wire.messages.membership import Desired
 from tetrad_wire.messages.steps import ExecuteStep
 from tetrad_wire.plain import MAX_INTEGER, MIN_INTEGER
+from tetrad_wire.scores import MAX_SCORES
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 Fields = Mapping[str, st.SearchStrategy[Any]]
@@ -28,6 +29,7 @@ MAX_ITEMS: Final = 4
 INTEGERS: Final = st.integers(MIN_INTEGER, MAX_INTEGER)
 POSITIVE: Final = st.floats(1e-3, 1e6)
 FINITE: Final = st.floats(-1e3, 1e3, width=32)
+SCORES: Final = st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,31}", fullmatch=True), FINITE, max_size=MAX_SCORES)
 LEAVES: Final = st.none() | st.booleans() | INTEGERS | st.floats() | st.text() | st.binary()
 FREE_FORM: Final = st.recursive(
     LEAVES,
@@ -110,7 +112,8 @@ def _agree_opening(draw: Callable[..., Any]) -> dict[str, Any]:
 
 def _agree_grade(draw: Callable[..., Any]) -> dict[str, Any]:
     outcome = draw(st.sampled_from(GradeOutcome))
-    return {"outcome": outcome, "reward": draw(FINITE) if outcome is GradeOutcome.OK else None}
+    reward = draw(FINITE) if outcome is GradeOutcome.OK else None
+    return {"outcome": outcome, "reward": reward, "scores": draw(SCORES)}
 
 
 def _agree_desired(draw: Callable[..., Any]) -> dict[str, Any]:
@@ -132,6 +135,7 @@ def _agree_sample(draw: Callable[..., Any]) -> dict[str, Any]:
         "reward_positions": draw(arrays("int32", num_turns, st.integers(0, length - 1))),
         "reward_values": draw(arrays("float32", num_turns, FINITE)),
         "spans": tuple(VersionSpan(draw(INTEGERS), part) for part in (cut, num_sampled - cut) if part),
+        "scores": draw(SCORES),
     }
 
 

@@ -2,6 +2,7 @@
 
 DatasetError          the user's file is not what a run can read: the message names file, row and column
 CorruptJournalError   a journal file is not what was written: fall back to an older checkpoint or regenerate
+CheckpointError       a checkpoint cannot be used: the message says what is missing or damaged
 """
 
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 
 class DatasetError(ValueError):
     """A dataset file cannot be used as it is."""
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be used, and why."""
 
 
 class CorruptJournalError(Exception):

@@ -223,6 +223,7 @@ def answer_of(request: StepEpisode, reply: Stepped | Failed) -> EpisodeStepped:
         metrics=reply.metrics,
         extracted=reply.extracted,
         rule=reply.rule,
+        scores=reply.scores,
     )
 
 

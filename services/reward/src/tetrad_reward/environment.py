@@ -6,10 +6,11 @@ Owns the checks on what foreign code returns. Knows no process and no wire.
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypedDict
 
 from tetrad_wire.messages.leases import ChatMessage
+from tetrad_wire.scores import require_scores
 
 Conversation = list[dict[str, str]]
 """Messages in the OpenAI shape: `role` and `content`."""
@@ -82,6 +83,8 @@ class StepResult:
     """`metadata["extracted"]`: the answer that was read from the action."""
     rule: str | None = None
     """`metadata["rule"]`: how it was found."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """`metadata["scores"]`: what other rules would have paid; finite, under names that suit a metric."""
 
 
 def checked_step(output: object) -> StepResult:
@@ -99,6 +102,7 @@ def checked_step(output: object) -> StepResult:
         postprocessed_action=_optional_text(output.get("postprocessed_action"), "postprocessed_action"),
         extracted=_text_of(metadata, "extracted"),
         rule=_text_of(metadata, "rule"),
+        scores=checked_scores(metadata.get("scores") or {} if isinstance(metadata, Mapping) else {}),
     )
 
 
@@ -113,6 +117,22 @@ def checked_reward(value: object) -> float:
     if not math.isfinite(reward):
         raise InvalidResultError(f"reward is {reward}; it must be finite")
     return reward
+
+
+def checked_scores(values: object) -> dict[str, float]:
+    """Return the extra scores of a turn; raises InvalidResultError for too many, a bad name or no finite number."""
+    if not isinstance(values, Mapping):
+        raise InvalidResultError(f"metadata['scores'] is {type(values).__name__}; it must be a dict of numbers")
+    wrong = {name: value for name, value in values.items() if not isinstance(value, numbers.Real)}
+    if wrong:
+        name, value = next(iter(wrong.items()))
+        raise InvalidResultError(f"score {str(name)[:80]!r} is {type(value).__name__}; it must be a number")
+    scores = {str(name): float(value) for name, value in values.items()}
+    try:
+        require_scores(scores)
+    except ValueError as error:
+        raise InvalidResultError(f"metadata['scores']: {error}") from error
+    return scores
 
 
 def checked_conversation(messages: object) -> tuple[ChatMessage, ...]:

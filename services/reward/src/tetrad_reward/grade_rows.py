@@ -117,6 +117,7 @@ def graded(row: Row, reply: Stepped | Failed) -> dict[str, object]:
             "outcome": reply.outcome.value,
             "extracted": None,
             "rule": None,
+            "scores": None,
             "reason": reply.reason,
         }
     else:
@@ -125,6 +126,7 @@ def graded(row: Row, reply: Stepped | Failed) -> dict[str, object]:
             "outcome": GradeOutcome.OK.value,
             "extracted": reply.extracted,
             "rule": reply.rule,
+            "scores": reply.scores,
         }
     return {**row.columns, **verdict}
 

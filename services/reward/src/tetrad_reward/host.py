@@ -176,4 +176,5 @@ def _reply(result: StepResult, metrics: dict[str, float], *, duration_s: float) 
         extracted=result.extracted,
         rule=result.rule,
         metrics=metrics,
+        scores=dict(result.scores),
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from tetrad_wire.messages.episodes import GradeOutcome
 from tetrad_wire.messages.leases import ChatMessage, FailureKind
+from tetrad_wire.scores import require_scores
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,9 +85,11 @@ class Stepped(msgspec.Struct, frozen=True, kw_only=True, tag="stepped"):
     extracted: str | None = None
     rule: str | None = None
     metrics: dict[str, float] = {}
+    scores: dict[str, float] = {}
 
     def __post_init__(self) -> None:
         """Checked again on the replica's side: a grader can reach the pipe of its worker."""
+        require_scores(self.scores)
         if not math.isfinite(self.reward):
             raise ValueError(f"reward {self.reward} is not finite")
 

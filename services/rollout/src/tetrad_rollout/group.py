@@ -30,6 +30,7 @@ from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages import leases as wire
 from tetrad_wire.messages.episodes import EpisodesOpened, EpisodeStepped, GradeOutcome, OpenEpisodes, StepEpisode
 from tetrad_wire.messages.leases import FailureKind, LeaseGranted, SampleFinished
+from tetrad_wire.scores import MAX_SCORES
 
 log = get_logger(__name__)
 
@@ -225,7 +226,10 @@ class GroupJob:
             graded = await self._grade(seat, trajectory.num_turns - 1, action)
             metrics |= graded.metrics
             assert graded.reward is not None, "a grade without a reward was refused above"
-            trajectory.reward(graded.reward)
+            trajectory.reward(graded.reward, graded.scores)
+            if len(trajectory.scores) > MAX_SCORES:
+                reason = f"{len(trajectory.scores)} names of extra scores in one episode; the limit is {MAX_SCORES}"
+                raise SampleFailedError(FailureKind.DATA, reason)
             self.progress += 1
             if graded.is_done or trajectory.num_turns >= self.lease.max_turns:
                 # One that ends by our bound stays open at its replica until the group closes it.
@@ -277,6 +281,7 @@ class GroupJob:
                 spans=trajectory.merged_spans(),
                 grader_version=seat.grader_version,
                 metrics=metrics,
+                scores=trajectory.scores,
                 response=response,
                 seconds=time.monotonic() - self.started_at,
                 **trajectory.arrays(),

@@ -1,6 +1,6 @@
 """One sample as it grows: tokens in, never re-tokenised; masks, log-probs, rewards and versions stay aligned."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,8 @@ class Trajectory:
     logprobs: list[npt.NDArray[np.float32]] = field(default_factory=list)
     reward_positions: list[int] = field(default_factory=list)
     reward_values: list[float] = field(default_factory=list)
+    scores: dict[str, float] = field(default_factory=dict)
+    """What other rules would have paid so far, by name."""
     spans: list[VersionSpan] = field(default_factory=list)
     finish_reason: FinishReason = FinishReason.STOP
     num_turns: int = 0
@@ -46,18 +48,21 @@ class Trajectory:
         self.finish_reason = sample.finish_reason
         self.num_turns += 1
 
-    def reward(self, value: float) -> None:
-        """Put a turn's reward at its last token."""
+    def reward(self, value: float, scores: Mapping[str, float]) -> None:
+        """Put a turn's reward at its last token, and add up what other rules would have paid."""
         self.reward_positions.append(sum(map(len, self.pieces)) - 1)
         self.reward_values.append(value)
+        for name, score in scores.items():
+            self.scores[name] = self.scores.get(name, 0.0) + score
 
     def cut_off(self) -> None:
         """End here, because nothing more fits."""
         self.finish_reason = FinishReason.LENGTH
 
     def forfeit(self) -> None:
-        """Lose the rewards of every turn; the turns that were rewarded stay known."""
+        """Lose the rewards of every turn, whatever the rule; the turns that were rewarded stay known."""
         self.reward_values = [0.0] * len(self.reward_values)
+        self.scores = dict.fromkeys(self.scores, 0.0)
 
     def merged_spans(self) -> tuple[VersionSpan, ...]:
         """Version spans, neighbours of one version joined."""

@@ -22,12 +22,12 @@ def rows_of(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def an_answer(draw, index, response, reward=1.0):
-    return a_sample(lane=Lane.EVAL, draw=draw, index=index, response=response, reward=reward)
+def an_answer(draw, index, response, reward=1.0, **changes):
+    return a_sample(lane=Lane.EVAL, draw=draw, index=index, response=response, reward=reward, **changes)
 
 
 def test_each_answer_is_a_line_with_its_prompt_in_the_order_of_the_data(tmp_path, tasks):
-    samples = [an_answer(3, 0, "second"), an_answer(0, 0, "первый", reward=0.0)]
+    samples = [an_answer(3, 0, "second"), an_answer(0, 0, "первый", reward=0.0, scores={"strict": 0.0, "loose": 1.0})]
 
     folder = write_answers(tmp_path, step=7, tasks=tasks, samples=samples, scores={"eval/all/avg_score": 0.5})
 
@@ -38,6 +38,16 @@ def test_each_answer_is_a_line_with_its_prompt_in_the_order_of_the_data(tmp_path
     ]
     assert rows[0]["input_prompt"][-1]["role"] == "user"
     assert rows[0]["env_extras"]["ground_truth"]
+    named = ("step", "data_source", "sample", "stop_reason", "num_turns", "scores", "env_metrics")
+    assert {name: rows[0][name] for name in named} == {
+        "step": 7,
+        "data_source": "validation",
+        "sample": 0,
+        "stop_reason": "stop",
+        "num_turns": 1,
+        "scores": {"strict": 0.0, "loose": 1.0},
+        "env_metrics": {"exact": 1.0},
+    }
     assert rows_of(folder / "aggregated_results.jsonl") == [{"eval/all/avg_score": 0.5}]
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from unit.learner.coordinator.journal_builders import a_journal_sample, a_journal_step
 
-from tetrad_learner.coordinator.checkpoints import CheckpointError, Checkpoints
+from tetrad_learner.coordinator.checkpoints import Checkpoints
 from tetrad_learner.coordinator.loading import MAX_LOADS, Loading, Start
+from tetrad_trajectories.errors import CheckpointError
 from tetrad_trajectories.journal import step_path, write_step
 
 WEIGHTS = "model.safetensors"

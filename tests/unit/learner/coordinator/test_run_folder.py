@@ -116,3 +116,15 @@ def test_a_damaged_checkpoint_cannot_be_forked_from(tmp_path: Path) -> None:
         open_ledger(RunFolder(tmp_path / "fork"), config, Checkpoints(tmp_path / "other", max_kept=-1))
 
     assert origin.is_dir()
+
+
+@pytest.mark.parametrize("mode", ["latest", "from_path"])
+def test_evaluation_alone_goes_on_with_no_run(tmp_path: Path, mode: str) -> None:
+    checkpoints = a_checkpoint(tmp_path / "checkpoints", tmp_path / "run")
+    path = f"trainer.resume_path={tmp_path}/checkpoints/global_step_1" if mode == "from_path" else "trainer.seed=42"
+    config = a_config("trainer.epochs=0", f"trainer.resume_mode={mode}", path)
+
+    store = open_ledger(RunFolder(tmp_path / "evaluation"), config, checkpoints)
+
+    assert list(store.image().steps) == []
+    assert store.meta("origin") is None

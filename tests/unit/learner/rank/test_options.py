@@ -54,3 +54,16 @@ def test_bfloat16_and_packing_are_for_gpus():
 
     assert (on_cpu.compute_dtype, on_cpu.row_layout) == (ComputeDtype.FLOAT32, RowLayout.PADDED)
     assert (on_gpu.compute_dtype, on_gpu.row_layout) == (ComputeDtype.BFLOAT16, RowLayout.PACKED)
+
+
+def test_without_a_training_step_neither_reference_nor_critic_is_loaded():
+    divergence = ("trainer.algorithm.use_kl_loss=true", "trainer.algorithm.use_kl_in_reward=false")
+    size = "trainer.critic_mini_batch_size=32"
+    critic = ("trainer.algorithm.advantage_estimator=gae", "trainer.critic.model.path=/critic", size)
+
+    training, evaluating = (options_of(*divergence, *critic, num_steps=number) for number in (1, 0))
+
+    assert training.algorithm.needs_reference
+    assert training.critic is not None
+    assert not evaluating.algorithm.needs_reference
+    assert evaluating.critic is None

@@ -8,6 +8,8 @@ def one_line(summary: Mapping[str, object]) -> str:
 
     >>> one_line({"accuracy_before": 0.28, "accuracy_after": 0.912, "seconds": 98.31, "steps": 120})
     'accuracy 0.28 → 0.912 · 120 steps · 98.3 s'
+    >>> one_line({"greedy_before": 0.28, "greedy_after": 0.28, "steps": 0})
+    'greedy 0.28 · 0 steps'
     """
     parts = [
         _pair(summary, "accuracy"),
@@ -21,6 +23,8 @@ def one_line(summary: Mapping[str, object]) -> str:
 
 def _pair(summary: Mapping[str, object], name: str) -> str:
     before, after = summary.get(f"{name}_before"), summary.get(f"{name}_after")
+    if summary.get("steps") == 0:
+        return f"{name} {after:.3g}" if _is_number(after) else ""
     return f"{name} {before:.3g} → {after:.3g}" if _is_number(before) and _is_number(after) else ""
 
 

@@ -59,6 +59,7 @@ def a_grade(**changes: Changes) -> episodes.EpisodeStepped:
         "metrics": {"exact": 1.0},
         "extracted": "95",
         "rule": "exact",
+        "scores": {"strict": 0.0, "flexible": 1.0},
     }
     return episodes.EpisodeStepped(**fields | changes)
 

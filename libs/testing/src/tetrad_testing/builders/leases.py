@@ -95,6 +95,7 @@ def a_sample(
         "metrics": {"exact": 1.0},
         "response": "95",
         "seconds": 0.25,
+        "scores": {"strict": 0.0, "flexible": 1.0},
     }
     return leases.SampleFinished(**fields | changes)
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from tetrad_wire.messages.leases import ChatMessage, FailureKind
+from tetrad_wire.scores import require_scores
 
 
 class GradeOutcome(StrEnum):
@@ -99,9 +100,12 @@ class EpisodeStepped(msgspec.Struct, frozen=True, kw_only=True):
     """The answer that was found in the text."""
     rule: str | None = None
     """How the answer was found or compared."""
+    scores: dict[str, float] = {}
+    """What other rules would have paid for this turn, by name: at most 8, each finite."""
 
     def __post_init__(self) -> None:
-        """A reward is never made up: it is there, and finite, exactly when the outcome is ok."""
+        """A reward is never made up: it is there, and finite, exactly when the outcome is ok. Scores are named well."""
+        require_scores(self.scores)
         if (self.outcome is GradeOutcome.OK) != (self.reward is not None):
             raise ValueError(f"outcome {self.outcome} with reward {self.reward}")
         if self.reward is not None and not math.isfinite(self.reward):

@@ -8,6 +8,7 @@ import numpy as np
 from tetrad_wire.arrays import require, require_range
 from tetrad_wire.durations import require_positive
 from tetrad_wire.ids import Draw, Incarnation, PolicyVersion, Token
+from tetrad_wire.scores import require_scores
 
 
 class Lane(StrEnum):
@@ -202,9 +203,11 @@ class SampleFinished(msgspec.Struct, frozen=True, kw_only=True):
     """Decoded text of the last turn, for the eyes only."""
     seconds: float = 0.0
     """From grant to grade."""
+    scores: dict[str, float] = {}
+    """What other rules would have paid, by name, summed over turns as the reward is: at most 8, each finite."""
 
     def __post_init__(self) -> None:
-        """Arrays have the types and lengths above, log-probs and rewards are finite.
+        """Arrays have the types and lengths above, log-probs, rewards and scores are finite.
 
         The mask holds 0 and 1, and 0 in the prompt; each span has a token, and all cover the sampled ones; rewarded
         positions lie within the sample.
@@ -218,6 +221,7 @@ class SampleFinished(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"prompt_length {self.prompt_length} of {len(self.token_ids)} tokens")
         if not np.isfinite(self.reward_values).all() or not np.isfinite(self.rollout_logprobs).all():
             raise ValueError("rewards and log-probs must be finite")
+        require_scores(self.scores)
         require_range(self.loss_mask, "loss_mask", low=0, high=1)
         require_range(self.reward_positions, "reward_positions", low=0, high=len(self.token_ids) - 1)
         self._check_spans()

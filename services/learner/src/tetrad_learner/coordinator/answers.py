@@ -42,12 +42,15 @@ def _file_name(task: EvaluationTask) -> str:
 def _row(step: int, task: EvaluationTask, tasks: Tasks, sample: SampleFinished) -> dict[str, object]:
     prompt = tasks.prompt(GroupKey(Lane.EVAL, step, Draw(sample.draw)))
     return {
+        "step": step,
         "data_source": task.dataset,
         "row": task.row,
         "sample": sample.index,
         "input_prompt": [{"role": message.role, "content": message.content} for message in prompt.messages],
         "output_response": sample.response,
         "score": sample.reward,
+        "scores": sample.scores,
+        "env_metrics": sample.metrics,
         "stop_reason": sample.finish_reason.value,
         "num_turns": sample.num_turns,
         "env_class": prompt.env_class,

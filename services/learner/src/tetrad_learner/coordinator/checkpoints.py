@@ -4,8 +4,6 @@
 retention; the ranks write the tensors. Which of several is loaded is `loading`'s decision.
 """
 
-import hashlib
-import json
 import os
 import re
 import secrets
@@ -16,15 +14,15 @@ from pathlib import Path
 from typing import Final
 
 from tetrad_trajectories.atomic import written_atomically
+from tetrad_trajectories.checkpoint import MANIFEST, verify, write_manifest
+from tetrad_trajectories.errors import CheckpointError
 
-MANIFEST: Final = "MANIFEST.json"
 LEDGER: Final = "ledger.sqlite"
 LATEST_LINK: Final = "latest"
 BEST_LINK: Final = "best"
 LATEST_FILE: Final = "latest_ckpt_global_step.txt"
 REFUSED_SUFFIX: Final = ".refused"
 _NAME: Final = re.compile(r"global_step_(\d+)")
-_CHUNK_BYTES: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +31,6 @@ class Checkpoint:
 
     step: int
     folder: Path
-
-
-class CheckpointError(Exception):
-    """A checkpoint cannot be used, and why."""
 
 
 class Checkpoints:
@@ -59,11 +53,7 @@ class Checkpoints:
 
     def complete(self, step: int, temporary: Path, facts: dict[str, object]) -> Checkpoint:
         """Write the manifest, rename, move `latest`, then remove what is beyond the limit."""
-        files = sorted(path for path in temporary.rglob("*") if path.is_file())
-        entries = {str(path.relative_to(temporary)): _describe(path) for path in files}
-        manifest = {"step": step, **facts, "files": entries}
-        with written_atomically(temporary / MANIFEST) as path:
-            path.write_text(json.dumps(manifest, indent=1))
+        write_manifest(temporary, {"step": step, **facts})
         for folder in [temporary, *(path for path in temporary.rglob("*") if path.is_dir())]:
             _sync_folder(folder)
         final = self._folder / f"global_step_{step}"
@@ -159,42 +149,11 @@ class Checkpoints:
         return folder.rename(self._folder / f".{folder.name}.{secrets.token_hex(4)}.tmp")
 
 
-def verify(folder: Path) -> dict[str, object]:
-    """Read and check a checkpoint's manifest and files; raise CheckpointError naming what is wrong."""
-    manifest = read_manifest(folder)
-    entries = manifest["files"]
-    assert isinstance(entries, dict)
-    for name, expected in entries.items():
-        path = folder / name
-        if not path.is_file() or _describe(path) != expected:
-            raise CheckpointError(f"{path} is missing or differs from the manifest")
-    return manifest
-
-
-def read_manifest(folder: Path) -> dict[str, object]:
-    """Read a checkpoint's manifest without comparing it with the files; raise CheckpointError where there is none."""
-    try:
-        manifest: dict[str, object] = json.loads((folder / MANIFEST).read_text())
-        manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder} is no checkpoint: {error}") from error
-    return manifest
-
-
 def _step_of(folder: Path) -> int:
     match = _NAME.fullmatch(folder.name)
     if match is None:
         raise CheckpointError(f"{folder} must be named global_step_N")
     return int(match[1])
-
-
-def _describe(path: Path) -> dict[str, object]:
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-        os.fsync(file.fileno())
-    return {"num_bytes": path.stat().st_size, "blake2b": digest.hexdigest()}
 
 
 def _sync_folder(folder: Path) -> None:

@@ -17,6 +17,7 @@ from tetrad_learner.coordinator.checkpoints import Checkpoints
 from tetrad_learner.coordinator.core import Core, CoreConfig
 from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_learner.coordinator.core.skipping import SkipError, skipped
+from tetrad_learner.coordinator.evaluation import ALL
 from tetrad_learner.coordinator.loading import Loading
 from tetrad_learner.coordinator.loggers import Console, JsonLines, MetricLogger, TensorBoard
 from tetrad_learner.coordinator.mailroom import Mailroom
@@ -54,7 +55,7 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
         scores=_logged_scores(folder, config.trainer.best_ckpt_metric),
     )
     store = open_ledger(folder, config, checkpoints)
-    training, evaluation = _datasets(config)
+    training, evaluation = read_datasets(config)
     _check_run(store, config, training)
     check_poison(store, folder, skip_step=settings.skip_step)
     transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
@@ -185,12 +186,17 @@ def _num_steps(config: RunConfig, training: Dataset | None) -> int:
     return min(steps, config.trainer.max_steps) if config.trainer.max_steps else steps
 
 
-def _datasets(config: RunConfig) -> tuple[Dataset | None, list[tuple[str, Dataset]]]:
+def read_datasets(config: RunConfig) -> tuple[Dataset | None, list[tuple[str, Dataset]]]:
+    """Read what is trained on, if anything, and what is evaluated, by name; raises ConfigFault or DataFault."""
     names = [Path(file).stem for file in config.data.val_data]
     if len(names) != len(set(names)):
         raise ConfigFault(f"data.val_data: scores go by the names of files, and {names} are not different; rename one")
+    if ALL in names:
+        raise ConfigFault(f"data.val_data: {ALL!r} is the name of the scores over all files; rename that file")
+    # Evaluation alone reads no training data: nobody need have it.
+    has_training = config.trainer.epochs > 0 and bool(config.data.train_data)
     try:
-        training = Dataset.read(config.data.train_data) if config.data.train_data else None
+        training = Dataset.read(config.data.train_data) if has_training else None
         evaluation = [(name, Dataset.read([file])) for name, file in zip(names, config.data.val_data, strict=True)]
     except (DatasetError, OSError) as error:
         raise DataFault(str(error)) from error

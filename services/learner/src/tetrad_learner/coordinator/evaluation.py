@@ -1,32 +1,44 @@
 """Scores of an evaluation round: collected sample by sample, reported once."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import fsum
 from typing import Final
 
+from tetrad_learner.coordinator.pass_at_k import pass_at_k, reported_ks
 from tetrad_learner.coordinator.tasks import EvaluationTask
 
 # Above this share of missing samples a score would mislead; none is reported.
 MAX_MISSING_SHARE: Final = 0.05
+ALL: Final = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a sample was given."""
+
+    reward: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """What other rules would have paid, by name."""
 
 
 @dataclass(slots=True)
 class EvaluationRound:
-    """Rewards of one round, by task and sample."""
+    """Verdicts of one round, by task and sample."""
 
     step: int
     tasks: Sequence[EvaluationTask]
-    rewards: dict[int, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
+    verdicts: dict[int, dict[int, Verdict]] = field(default_factory=lambda: defaultdict(dict))
 
-    def add(self, ordinal: int, index: int, reward: float) -> None:
-        """Keep a sample's reward; a repeated one changes nothing."""
-        self.rewards[ordinal].setdefault(index, reward)
+    def add(self, ordinal: int, index: int, verdict: Verdict) -> None:
+        """Keep a sample's verdict; a repeated one changes nothing."""
+        self.verdicts[ordinal].setdefault(index, verdict)
 
     @property
     def num_evaluated(self) -> int:
         """Samples with a reward."""
-        return sum(len(rewards) for rewards in self.rewards.values())
+        return sum(len(verdicts) for verdicts in self.verdicts.values())
 
     @property
     def num_missing(self) -> int:
@@ -38,30 +50,43 @@ class EvaluationRound:
         metrics: dict[str, float] = {}
         for mode in dict.fromkeys(task.mode for task in self.tasks):
             names = dict.fromkeys(task.dataset for task in self.tasks)
-            for name in [*names, "all"]:
-                metrics |= self._scores(mode, name)
+            for name in [*names, ALL]:
+                metrics |= {f"{mode}/{name}/{score}": value for score, value in self._scores(mode, name)}
         total = sum(task.num_samples for task in self.tasks)
         if missing:
             metrics["eval/num_missing"] = float(missing)
         return metrics if missing <= MAX_MISSING_SHARE * total else {"eval/num_missing": float(missing)}
 
-    def _scores(self, mode: str, name: str) -> dict[str, float]:
+    def _scores(self, mode: str, name: str) -> Iterator[tuple[str, float]]:
+        """Means over samples, pass@k over prompts."""
         chosen = [
-            (task, list(self.rewards[ordinal].values()))
+            (task, list(self.verdicts[ordinal].values()))
             for ordinal, task in enumerate(self.tasks)
-            if task.mode == mode and name in (task.dataset, "all") and self.rewards[ordinal]
+            if task.mode == mode and name in (task.dataset, ALL) and self.verdicts[ordinal]
         ]
         if not chosen:
-            return {}
-        every = [reward for _task, rewards in chosen for reward in rewards]
-        mean = sum(every) / len(every)
-        num_samples = max(task.num_samples for task, _rewards in chosen)
-        scores = {
-            "avg_score": mean,
-            "mean_reward": mean,
-            "mean_positive_reward": sum(max(reward, 0.0) for reward in every) / len(every),
-            "pass_at_1": sum(sum(r > 0 for r in rewards) / len(rewards) for _t, rewards in chosen) / len(chosen),
-        }
-        if num_samples > 1:
-            scores[f"pass_at_{num_samples}"] = sum(any(r > 0 for r in rewards) for _t, rewards in chosen) / len(chosen)
-        return {f"{mode}/{name}/{score}": value for score, value in scores.items()}
+            return
+        every = [verdict for _task, verdicts in chosen for verdict in verdicts]
+        mean = _mean([verdict.reward for verdict in every])
+        yield "avg_score", mean
+        yield "mean_reward", mean
+        yield "mean_positive_reward", _mean([max(verdict.reward, 0.0) for verdict in every])
+        for score in _shared(every):
+            yield f"mean_reward_{score}", _mean([verdict.scores[score] for verdict in every])
+        for k in reported_ks(max(task.num_samples for task, _verdicts in chosen)):
+            yield f"pass_at_{k}", _mean([_pass_at(k, verdicts) for _task, verdicts in chosen])
+
+
+def _mean(values: Sequence[float]) -> float:
+    # Rounded once, so that the order in which samples arrive has no say in the last bit.
+    return fsum(values) / len(values)
+
+
+def _pass_at(k: int, verdicts: Sequence[Verdict]) -> float:
+    return pass_at_k(len(verdicts), sum(verdict.reward > 0 for verdict in verdicts), k)
+
+
+def _shared(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return the extra scores that every sample has: a mean over some would be read as one over all."""
+    first, *others = verdicts
+    return [name for name in first.scores if all(name in verdict.scores for verdict in others)]

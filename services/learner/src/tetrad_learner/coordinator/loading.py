@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tetrad_learner.coordinator.checkpoints import Checkpoint, CheckpointError, Checkpoints, read_manifest, verify
+from tetrad_learner.coordinator.checkpoints import Checkpoint, Checkpoints
 from tetrad_telemetry.logs import get_logger
+from tetrad_trajectories.checkpoint import read_manifest, verify
+from tetrad_trajectories.errors import CheckpointError
 from tetrad_trajectories.journal import list_steps
 
 log = get_logger(__name__)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tetrad_config import RunConfig
 from tetrad_learner.coordinator.answers import write_answers
-from tetrad_learner.coordinator.checkpoints import LEDGER, Checkpoint, CheckpointError, Checkpoints
+from tetrad_learner.coordinator.checkpoints import LEDGER, Checkpoint, Checkpoints
 from tetrad_learner.coordinator.committer import Committer
 from tetrad_learner.coordinator.core import effects as ef
 from tetrad_learner.coordinator.core import events as ev
@@ -30,7 +30,7 @@ from tetrad_learner.coordinator.run_folder import RunFolder
 from tetrad_learner.coordinator.store import Store
 from tetrad_learner.coordinator.tasks import Tasks
 from tetrad_telemetry.logs import get_logger
-from tetrad_trajectories.errors import CorruptJournalError
+from tetrad_trajectories.errors import CheckpointError, CorruptJournalError
 from tetrad_trajectories.journal import JournalStep, prune, read_step, step_path, write_step
 from tetrad_transport import Listener
 from tetrad_wire.messages.leases import SampleFinished

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from tetrad_config import RunConfig
 from tetrad_config.trainer import ResumeMode
-from tetrad_learner.coordinator.checkpoints import LEDGER, CheckpointError, Checkpoints, verify
+from tetrad_learner.coordinator.checkpoints import LEDGER, Checkpoints
 from tetrad_learner.coordinator.store import LedgerError, Store
 from tetrad_runtime.exits import ConfigFault, RunBusy
 from tetrad_telemetry.logs import get_logger
+from tetrad_trajectories.checkpoint import verify
+from tetrad_trajectories.errors import CheckpointError
 
 log = get_logger(__name__)
 
@@ -113,6 +115,8 @@ def check_same_run(store: Store, *, key: str, value: str, what: str) -> None:
 
 
 def _origin(config: RunConfig, checkpoints: Checkpoints) -> Path | None:
+    if config.trainer.epochs == 0:
+        return None  # evaluation alone judges the model that is named, and goes on with nothing
     match config.trainer.resume_mode:
         case ResumeMode.FROM_PATH:
             if config.trainer.resume_path is None:

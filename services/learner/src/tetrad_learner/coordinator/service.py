@@ -16,6 +16,7 @@ from tetrad_learner.coordinator.core.facts import GroupDropped
 from tetrad_learner.coordinator.core.image import restore
 from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_learner.coordinator.core.outcome import Outcome
+from tetrad_learner.coordinator.evaluation import Verdict
 from tetrad_learner.coordinator.performer import Performer
 from tetrad_learner.coordinator.rank_reports import RANK_REPORTS, RankReports
 from tetrad_learner.coordinator.samples import content_digest, to_payload
@@ -163,7 +164,7 @@ class Coordinator:
     def _keep(self, sample: SampleFinished) -> InboxRow | None:
         if sample.lane is Lane.EVAL:
             if self._performer.evaluation is not None:
-                self._performer.evaluation.add(sample.draw, sample.index, sample.reward)
+                self._performer.evaluation.add(sample.draw, sample.index, Verdict(sample.reward, sample.scores))
                 self._performer.keep_answer(sample)
             return None
         self._performer.payloads.add(sample)

@@ -1,5 +1,7 @@
 """From the run's configuration to the trainer's plain options."""
 
+from dataclasses import replace
+
 from tetrad_config import RunConfig
 from tetrad_learner.rank.algorithm import algorithm_options, critic_options, optimizer_options, sharding_options
 from tetrad_learner.trainer.options import ComputeDtype, RowLayout, TrainerOptions
@@ -8,9 +10,12 @@ from tetrad_learner.trainer.options import ComputeDtype, RowLayout, TrainerOptio
 def trainer_options(config: RunConfig, *, device: str, num_steps: int, steps_per_epoch: int = 0) -> TrainerOptions:
     """What a rank needs to know of a run of `num_steps` training steps, with the compute type that suits the device.
 
-    `steps_per_epoch` of them are one pass over the data; 0 where there are no epochs.
+    `steps_per_epoch` of them are one pass over the data; 0 where there are no epochs. Without a training step
+    nothing is compared with a reference and nothing is valued: neither is loaded.
     """
-    trainer = config.trainer
+    trainer, algorithm = config.trainer, algorithm_options(config)
+    if num_steps == 0:
+        algorithm = replace(algorithm, use_kl_loss=False, use_kl_in_reward=False)
     is_gpu = device != "cpu"
     has_budget = trainer.max_tokens_per_microbatch > 0
     return TrainerOptions(
@@ -33,9 +38,9 @@ def trainer_options(config: RunConfig, *, device: str, num_steps: int, steps_per
         optimizer=optimizer_options(
             trainer.policy.optimizer_config, num_optimizer_steps=num_steps * _optimizer_steps_per_step(config)
         ),
-        algorithm=algorithm_options(config),
+        algorithm=algorithm,
         reference_interval=steps_per_epoch if trainer.update_ref_every_epoch else 0,
-        critic=critic_options(config, num_steps=num_steps),
+        critic=critic_options(config, num_steps=num_steps) if num_steps else None,
     )
 
 

@@ -23,10 +23,9 @@ def main(argv: Sequence[str]) -> int:
     if arguments.dump is None and arguments.run is None:
         parser.error("name a run, or a dump with --dump")
     from tetrad_config.errors import ConfigError
-    from tetrad_learner.coordinator.checkpoints import CheckpointError
     from tetrad_learner.rank.evidence import EvidenceError
     from tetrad_learner.replay.source import ReplayError
-    from tetrad_trajectories.errors import CorruptJournalError
+    from tetrad_trajectories.errors import CheckpointError, CorruptJournalError
 
     try:
         if arguments.dump is not None:

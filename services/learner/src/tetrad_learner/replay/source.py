@@ -14,9 +14,11 @@ from functools import cached_property
 from pathlib import Path
 
 from tetrad_config import RunConfig, load_resolved
-from tetrad_learner.coordinator.checkpoints import LEDGER, Checkpoint, CheckpointError, Checkpoints, verify
+from tetrad_learner.coordinator.checkpoints import LEDGER, Checkpoint, Checkpoints
 from tetrad_learner.coordinator.summary import read_records
 from tetrad_learner.replay.job import Job
+from tetrad_trajectories.checkpoint import verify
+from tetrad_trajectories.errors import CheckpointError
 from tetrad_trajectories.journal import list_steps, read_step, step_path
 
 

@@ -13,8 +13,9 @@ from tetrad_reward.ground_truth import require_ground_truth
 class Gsm8k:
     """Single turn; reward 1 if the extracted answer is right, else 0.
 
-    Settings: `mode` = strict (default, exactly SkyRL's rule) | boxed | flexible. The other modes are evaluated as
-    well, without effect on the reward: where they disagree, the format and not the arithmetic was wrong.
+    Settings: `mode` = strict (default, exactly SkyRL's rule) | boxed | flexible. What each mode would have paid is an
+    extra score of the sample, without effect on the reward: where they disagree, the format and not the arithmetic was
+    wrong.
 
     >>> env = Gsm8k({"mode": "flexible"}, {"reward_spec": {"ground_truth": "5"}})
     >>> env.step("The answer is $5.00.")["reward"]
@@ -44,7 +45,12 @@ class Gsm8k:
             "observations": [],
             "reward": float(self._correct[self._mode]),
             "done": True,
-            "metadata": {"extracted": chosen.value, "rule": chosen.rule, "reason": chosen.reason},
+            "metadata": {
+                "extracted": chosen.value,
+                "rule": chosen.rule,
+                "reason": chosen.reason,
+                "scores": {mode.value: float(correct) for mode, correct in self._correct.items()},
+            },
         }
 
     def get_metrics(self) -> dict[str, object]:

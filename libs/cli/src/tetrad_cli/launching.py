@@ -1,0 +1,63 @@
+"""Starts the processes of a prepared run and returns when it is over; what `train`, `up` and `eval` have in common."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from tetrad_cli.announce import redirect_output
+from tetrad_cli.fleet import child_environment, fleet
+from tetrad_cli.fresh_start import begin
+from tetrad_cli.launch.session import Plan, launch
+from tetrad_cli.prepared import Prepared
+from tetrad_telemetry import logs
+
+LAUNCHER_LOG: Final = "launcher.log"
+
+
+def launch_run(
+    prepared: Prepared,
+    *,
+    announce: Callable[[str], None],
+    on_up: Callable[[], None] = lambda: None,
+    beside: Callable[[asyncio.Event], Awaitable[None]] | None = None,
+    is_background: bool = False,
+) -> int:
+    """Run to the end and return the exit code; `beside` runs while the run does."""
+
+    def on_claimed() -> None:
+        if (notice := begin(prepared.config, prepared.run_dir)) is not None:
+            announce(f"note: {notice}")
+        prepared.write_config()
+        log_path = prepared.run_dir / "logs" / LAUNCHER_LOG
+        log_path.parent.mkdir(exist_ok=True)
+        _log_to(log_path, is_background=is_background)
+
+    plan = Plan(
+        run=prepared.config.trainer.run_name,
+        run_dir=prepared.run_dir,
+        roles=lambda runtime: fleet(
+            prepared.config, run_dir=prepared.run_dir, runtime_dir=runtime, skip_step=prepared.skip_step
+        ),
+        env=child_environment(os.environ),
+        announce=announce,
+        on_claimed=on_claimed,
+        on_up=on_up,
+        beside=beside,
+    )
+    return launch(plan)
+
+
+def introduce(prepared: Prepared, announce: Callable[[str], None]) -> None:
+    """Say what the user should know before the run starts, and where its logs are."""
+    for notice in prepared.loaded.notices:
+        announce(f"note: {notice}")
+    announce(f"run {prepared.config.trainer.run_name}: logs in {prepared.run_dir}/logs")
+
+
+def _log_to(path: Path, *, is_background: bool) -> None:
+    if is_background:
+        redirect_output(path)
+    # Line by line: the last lines before a crash are the ones that matter.
+    logs.configure(service="launcher", stream=path.open("a", buffering=1))
