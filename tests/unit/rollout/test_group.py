@@ -164,3 +164,17 @@ async def test_a_sample_that_did_not_stop_by_itself_loses_its_reward_where_that_
 
     assert [sample.reward for sample in delivered] == [reward, reward]
     assert [len(sample.reward_positions) for sample in delivered] == [1, 1]
+
+
+async def test_a_reward_that_is_lost_is_kept_beside_the_sample():
+    async with a_workshop(Speaker("no", FinishReason.LENGTH), is_non_stop_zeroed=True) as (shop, _, delivered):
+        await GroupJob(a_lease(), shop).run()
+
+    assert [sample.metrics["forfeited_reward"] for sample in delivered] == [1.0, 1.0]
+
+
+async def test_a_reward_that_is_not_lost_needs_no_record():
+    async with a_workshop(Speaker("no", FinishReason.STOP), is_non_stop_zeroed=True) as (shop, _, delivered):
+        await GroupJob(a_lease(), shop).run()
+
+    assert not any("forfeited_reward" in sample.metrics for sample in delivered)

@@ -55,9 +55,11 @@ class Trajectory:
         """End here, because nothing more fits."""
         self.finish_reason = FinishReason.LENGTH
 
-    def forfeit(self) -> None:
-        """Lose the rewards of every turn; the turns that were rewarded stay known."""
+    def forfeit(self) -> float:
+        """Lose the rewards of every turn and return their sum; the turns that were rewarded stay known."""
+        lost = sum(self.reward_values)
         self.reward_values = [0.0] * len(self.reward_values)
+        return lost
 
     def merged_spans(self) -> tuple[VersionSpan, ...]:
         """Version spans, neighbours of one version joined."""

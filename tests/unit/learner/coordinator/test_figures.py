@@ -2,6 +2,7 @@ import pytest
 from unit.learner.coordinator.journal_builders import a_journal_sample
 
 from tetrad_learner.coordinator.figures import Stopwatch, batch_figures
+from tetrad_trajectories.journal import places
 from tetrad_wire.messages.leases import FinishReason
 
 
@@ -9,7 +10,7 @@ def test_rewards_are_summed_up_per_sample_and_group() -> None:
     rewards = {0: (1.0, 0.0), 1: (0.0, 0.0), 2: (1.0, 1.0), 3: (-1.0, 0.0)}
     samples = [a_journal_sample(draw, i, reward=r) for draw, pair in rewards.items() for i, r in enumerate(pair)]
 
-    figures = batch_figures(samples)
+    figures = batch_figures(places(samples))
 
     assert figures["train/mean_reward"] == figures["reward/avg_raw_reward"] == 0.25
     assert figures["reward/mean_positive_reward"] == 0.375
@@ -20,7 +21,7 @@ def test_rewards_are_summed_up_per_sample_and_group() -> None:
 def test_lengths_count_sampled_tokens_only() -> None:
     samples = [a_journal_sample(0, 0, num_sampled=2, prompt_length=9), a_journal_sample(0, 1, num_sampled=6)]
 
-    figures = batch_figures(samples)
+    figures = batch_figures(places(samples))
 
     assert figures["generate/min_num_tokens"] == 2.0
     assert figures["generate/max_num_tokens"] == 6.0
@@ -31,13 +32,13 @@ def test_lengths_count_sampled_tokens_only() -> None:
 def test_a_sample_without_its_end_is_truncated() -> None:
     samples = [a_journal_sample(0, 0), a_journal_sample(0, 1, finish_reason=FinishReason.LENGTH)]
 
-    assert batch_figures(samples)["generate/truncated"] == 0.5
+    assert batch_figures(places(samples))["generate/truncated"] == 0.5
 
 
 def test_pass_at_names_the_size_of_the_largest_group() -> None:
     samples = [a_journal_sample(0, 0), a_journal_sample(1, 0), a_journal_sample(1, 1), a_journal_sample(1, 2)]
 
-    assert "reward/avg_pass_at_3" in batch_figures(samples)
+    assert "reward/avg_pass_at_3" in batch_figures(places(samples))
 
 
 def test_a_stopwatch_tells_the_phases_of_a_step() -> None:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from unit.learner.coordinator.journal_builders import a_journal_sample, a_journal_step
 
 from tetrad_learner.coordinator.rows import mini_batch_ends, rows_of_ranks
+from tetrad_trajectories.journal import places
 
 
 def samples_of(*group_sizes: int):
@@ -23,7 +24,7 @@ def samples_of(*group_sizes: int):
     ],
 )
 def test_mini_batches_are_cut_between_prompts(sizes, prompts, ends) -> None:
-    assert mini_batch_ends(samples_of(*sizes), prompts_per_mini_batch=prompts) == ends
+    assert mini_batch_ends(places(samples_of(*sizes)), prompts_per_mini_batch=prompts) == ends
 
 
 def test_every_rank_gets_all_rewards_and_groups() -> None:
@@ -70,7 +71,7 @@ def test_more_ranks_than_samples_leave_some_without_work() -> None:
 )
 def test_every_sample_has_one_owner_and_loads_are_balanced(lengths, world_size, prompts) -> None:
     samples = [a_journal_sample(i // 2, i % 2, num_sampled=n) for i, n in enumerate(lengths)]
-    step = a_journal_step(samples, *mini_batch_ends(samples, prompts_per_mini_batch=prompts))
+    step = a_journal_step(samples, *mini_batch_ends(places(samples), prompts_per_mini_batch=prompts))
 
     ranks = rows_of_ranks(step, lineage=1, batch_hash="h", world_size=world_size)
 
@@ -85,7 +86,7 @@ def test_every_sample_has_one_owner_and_loads_are_balanced(lengths, world_size, 
 @given(prompts=st.integers(1, 5), num_groups=st.integers(1, 7))
 def test_the_cut_of_a_sample_is_that_of_its_prompt(prompts: int, num_groups: int) -> None:
     samples = samples_of(*[2] * num_groups)
-    step = a_journal_step(samples, *mini_batch_ends(samples, prompts_per_mini_batch=prompts))
+    step = a_journal_step(samples, *mini_batch_ends(places(samples), prompts_per_mini_batch=prompts))
 
     (rows,) = rows_of_ranks(step, lineage=1, batch_hash="h", world_size=1)
 
