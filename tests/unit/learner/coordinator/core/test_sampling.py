@@ -6,9 +6,11 @@ from unit.learner.coordinator.core.core_harness import Harness
 from tetrad_learner.coordinator.core import effects as ef
 from tetrad_learner.coordinator.core import events as ev
 from tetrad_learner.coordinator.core.config import Sampling
+from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_learner.coordinator.core.sampling import dealt
 from tetrad_learner.coordinator.core.tables import DropReason, SlotState
-from tetrad_wire.messages.leases import Disposition, FailureKind
+from tetrad_wire.ids import Draw
+from tetrad_wire.messages.leases import Disposition, FailureKind, Lane
 from tetrad_wire.messages.membership import RunState
 
 FLAT = (1.0, 1.0)
@@ -299,3 +301,19 @@ def test_places_are_dealt_evenly(num_groups: int, num_places: int) -> None:
     assert sum(copies) == num_places
     assert max(copies) - min(copies) <= 1
     assert min(copies) >= 1
+
+
+# ---- evaluation
+
+
+@pytest.mark.parametrize("sampling", [Sampling.FILTER, Sampling.REPLACE])
+def test_evaluated_groups_are_not_chosen_by_their_rewards(sampling: Sampling) -> None:
+    run = Harness(sampling=sampling, evaluation=(2,), is_evaluated_first=True)
+    run.begin()
+    run.certify(credit=64)
+
+    for index in (0, 1):
+        run.sample(GroupKey(Lane.EVAL, 0, Draw(0)), index, reward=1.0)
+
+    assert [report.missing for report in run.take(ef.ReportEvaluation)] == [0]
+    assert reasons(run) == {}
