@@ -35,13 +35,13 @@ MODELS: Final = ROOT / "outputs" / "models"
 TIMEOUT_S: Final = 400.0
 GIB: Final = 2**30
 MAIN_ROW: Final = 4096
-VARIANTS: Final[Mapping[str, dict[str, bool]]] = {
+VARIANTS: Final[Mapping[str, dict[str, bool | int]]] = {
     "eager": {"use_torch_compile": False},
     "resharded": {"is_resharded": True},
     "checkpointing": {"gradient_checkpointing": True},
     "unchunked": {"is_chunked": False},
     "trl": {"use_torch_compile": False},
-    "trl_compiled": {},
+    "trl_8k": {"use_torch_compile": False, "row_tokens": 8192, "rows": 8},
 }
 """What is measured beside our compiled layers without recomputation; those of TRL are its trainer."""
 
@@ -138,7 +138,7 @@ def on_gpu(name: str, arguments: argparse.Namespace, peak: float) -> Iterator[tu
         setting = dataclasses.replace(base, row_tokens=tokens, rows=base.rows * MAIN_ROW // tokens)
         yield from figures(f"{name}_{tokens // 1024}k", setting, run(OURS, setting), peak)
     for variant in arguments.variants:
-        setting = dataclasses.replace(base, **VARIANTS[variant])  # type: ignore[arg-type]  # flags
+        setting = dataclasses.replace(base, **VARIANTS[variant])  # type: ignore[arg-type]  # its fields
         is_ours = not variant.startswith("trl")
         python = Path(sys.executable) if is_ours else arguments.trl_python
         try:
@@ -146,8 +146,8 @@ def on_gpu(name: str, arguments: argparse.Namespace, peak: float) -> Iterator[tu
         except subprocess.SubprocessError as error:
             print(f"{name} {variant}: not measured: {error}", file=sys.stderr, flush=True)
             continue
-        for figure, value in figures(f"{name}_{MAIN_ROW // 1024}k", setting, found, peak):
-            yield f"{variant}_{figure}", value
+        for figure, value in figures(f"{name}_{setting.row_tokens // 1024}k", setting, found, peak):
+            yield f"{'trl' if not is_ours else variant}_{figure}", value
 
 
 def figures(label: str, setting: Setting, found: Found, peak: float) -> Iterator[tuple[str, float]]:

@@ -187,7 +187,7 @@ def last_gradient(trainer: Trainer) -> NDArray[np.float32]:
     """The gradient of the last optimizer step under PLAIN, flat; collective."""
     moments = trainer._optimizer.moments()
     flat = [_whole(moment).flatten() for name, moment in moments.items() if name.startswith("exp_avg.")]
-    return torch.cat(flat).numpy().copy()
+    return torch.cat(flat).cpu().numpy().copy()
 
 
 def _whole(tensor: Tensor) -> Tensor:

@@ -290,7 +290,7 @@ class Coordinator:
 
     def _write_journal(self, effect: ef.Journal) -> None:
         disk = self._world.disk
-        disk.journal[effect.step] = disk.batch(effect.draws)
+        disk.journal[effect.step] = disk.batch(effect.draws, effect.multiplicities)
         self._later(self._world.rng.uniform(0.0, 0.05), self._note_journal, effect.step)
 
     def _note_journal(self, step: int) -> None:

@@ -1,5 +1,6 @@
 """What survives every crash: ledger, inbox, journal, checkpoints, and the log of reports."""
 
+import hashlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +10,18 @@ from tetrad_learner.coordinator.core.facts import Fact, GroupDropped, StepSealed
 from tetrad_learner.coordinator.core.image import LedgerImage
 
 Batch = tuple[tuple[int, int, str], ...]
-"""(draw, index, digest of the sample) in the order of training."""
+"""(draw, index, digest of the sample) in the order of training; copies follow the groups that they are of."""
 
 
 def digest_of(*parts: object) -> str:
     """A short name that depends on every part, equal in every process."""
     return f"{zlib.crc32(repr(parts).encode()):08x}"
+
+
+def reward_of(digest: str) -> float:
+    """0 or 1, as the toss of a coin."""
+    # A CRC would not do: those of two samples of a group differ in the same bits, whatever the group.
+    return float(hashlib.blake2b(digest.encode(), digest_size=1).digest()[0] % 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +72,12 @@ class Disk:
                     for draw in fact.draws:
                         del self.inbox[draw]
 
-    def batch(self, draws: Sequence[int]) -> Batch:
-        """Payloads of some draws, ordered by identity."""
-        return tuple((draw, index, self.inbox[draw][index]) for draw in draws for index in sorted(self.inbox[draw]))
+    def batch(self, draws: Sequence[int], multiplicities: Sequence[int] = ()) -> Batch:
+        """Payloads of some draws, ordered by identity, and as often as they are trained on."""
+        order, left = list(draws), dict(zip(draws, multiplicities, strict=False))
+        while left := {draw: times - 1 for draw, times in left.items() if times > 1}:
+            order.extend(left)
+        return tuple((draw, index, self.inbox[draw][index]) for draw in order for index in sorted(self.inbox[draw]))
 
     def contains(self, weights: Weights, step: int) -> bool:
         """Whether weights are those after `step`: what they lack of it was skipped."""

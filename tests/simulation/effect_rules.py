@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from simulation import sampling_rules
 from tetrad_learner.coordinator.core import effects as ef
 from tetrad_learner.coordinator.core.tables import SlotState
 from tetrad_wire.messages.leases import Disposition, Lane
@@ -51,8 +52,7 @@ def _want(watch: "Watch", want: ef.Want) -> None:
 
 def _journal(watch: "Watch", journal: ef.Journal) -> None:
     complete = sorted(draw for draw in watch.open if watch.is_complete(draw))
-    first = complete[: watch.config.batch_size]
-    watch.expect(list(journal.draws) == first, f"step {journal.step} takes {journal.draws}, complete are {complete}")
+    sampling_rules.check_journal(watch, journal, complete)
     watch.batches[journal.step] = journal.draws
     if watch.config.max_staleness == 0:
         for draw in journal.draws:
@@ -100,6 +100,7 @@ def _execute(watch: "Watch", execute: ef.Execute) -> None:
     journaled = tuple(dict.fromkeys(draw for draw, _i, _d in watch.world.disk.journal.get(execute.step, ())))
     draws = steps[execute.step].draws
     watch.expect(journaled == draws, f"step {execute.step}: the journal has {journaled}, the ledger {draws}")
+    sampling_rules.check_execute(watch, execute.step)
 
 
 def _publish(watch: "Watch", publish: ef.Publish) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from simulation.disk import digest_of
+from simulation.disk import digest_of, reward_of
 from simulation.plan import FAULTS_UNTIL_S
 from tetrad_learner.coordinator.core import effects as ef
 from tetrad_learner.coordinator.core import events as ev
@@ -228,6 +228,7 @@ class Engine:
                 versions=sample.versions,
                 grader_version=sample.grader_version,
                 digest=sample.digest,
+                reward=reward_of(sample.digest),
             )
         )
 

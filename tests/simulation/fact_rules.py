@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from simulation import sampling_rules
 from tetrad_learner.coordinator.core import facts as fa
 from tetrad_learner.coordinator.core.image import LedgerImage
 from tetrad_learner.coordinator.core.tables import LEASE, RUN, STEP, LeaseState, SlotState, StepState
@@ -29,6 +30,7 @@ def _drawn(watch: "Watch", image: LedgerImage, fact: fa.GroupDrawn) -> None:
     limit = (config.max_staleness + 1) * config.batch_size
     watch.expect(admitted < limit, f"admission: {admitted} groups are admitted, the limit is {limit}")
     needed = (config.num_steps - sealed) * config.batch_size
+    sampling_rules.check_drawn(watch)
     watch.expect(len(watch.open) < needed, f"admission: {len(watch.open)} open groups, {needed} are still needed")
     watch.open.add(fact.draw)
 
@@ -80,12 +82,13 @@ def _given_up(watch: "Watch", image: LedgerImage, fact: Any) -> None:
 
 def _dropped(watch: "Watch", _image: LedgerImage, fact: fa.GroupDropped) -> None:
     watch.expect(fact.draw in watch.open, f"draw {fact.draw} is dropped, but it has its fate")
+    sampling_rules.check_dropped(watch, fact)
     watch.open.discard(fact.draw)
 
 
 def _sealed(watch: "Watch", image: LedgerImage, fact: fa.StepSealed) -> None:
     watch.expect(fact.step == len(image.steps) + 1, f"step {fact.step} is sealed after {len(image.steps)}")
-    watch.expect(len(fact.draws) == watch.config.batch_size, f"step {fact.step} has {len(fact.draws)} groups")
+    sampling_rules.check_sealed(watch, fact)
     batch = watch.batches.get(fact.step)
     watch.expect(fact.draws == batch, f"step {fact.step} is sealed with {fact.draws}, journaled were {batch}")
     for draw in fact.draws:
@@ -135,6 +138,7 @@ def _round(watch: "Watch", image: LedgerImage, fact: fa.EvaluationClosed) -> Non
 
 def _run(watch: "Watch", image: LedgerImage, fact: fa.RunChanged) -> None:
     watch.expect(fact.state in RUN[image.state], f"run: {image.state} becomes {fact.state}")
+    sampling_rules.check_run(watch, fact)
 
 
 RULES: Final[Mapping[type[fa.Fact], Callable[..., None]]] = {

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from tetrad_learner.coordinator.core import CoreConfig
+from tetrad_learner.coordinator.core.config import NO_LIMIT, Sampling
 
 FAULTS_UNTIL_S = 25.0
 """Afterwards nothing breaks any more, so that the run can end."""
@@ -111,7 +112,8 @@ def plan_of(seed: int) -> Plan:
         bad_every=rng.choice((0, 0, 3, 5)),
         faults=_faults(rng),
     )
-    return _with_other_weights_in_mid_lease(rng, plan) if rng.random() < 0.15 else plan
+    plan = _with_other_weights_in_mid_lease(rng, plan) if rng.random() < 0.15 else plan
+    return replace(plan, config=_with_sampling(random.Random(f"sampling {seed}"), plan.config))
 
 
 def _with_other_weights_in_mid_lease(rng: random.Random, plan: Plan) -> Plan:
@@ -144,6 +146,16 @@ def _config(rng: random.Random, *, is_reproducible: bool, is_grader_named: bool)
         max_step_attempts=10,
         max_rank_losses=8,
         is_deterministic=is_reproducible,
+    )
+
+
+def _with_sampling(rng: random.Random, config: CoreConfig) -> CoreConfig:
+    """Every third run chooses by rewards; some of those are so bounded that they may fail by it."""
+    return replace(
+        config,
+        sampling=rng.choice((*[Sampling.KEEP] * 4, Sampling.FILTER, Sampling.REPLACE)),
+        max_sample_batches=rng.choice((NO_LIMIT, 30, 30, 30, 2)),
+        min_replace_ratio=rng.choice((0.3, 0.5, 0.75)),
     )
 
 

@@ -16,9 +16,10 @@ def of_core(core: Core) -> dict[str, Any]:
     steps = core.steps
     return {
         "cursor": core.groups.cursor,
+        "filtered": core.drops.num_filtered,
         "groups": {
             int(key.draw): (
-                [(slot.state, slot.versions, slot.digest) for slot in group.slots],
+                [(slot.state, slot.versions, slot.digest, slot.reward) for slot in group.slots],
                 group.grader_version,
                 group.token,
             )
@@ -47,9 +48,10 @@ def of_image(image: LedgerImage) -> dict[str, Any]:
     owner = {lease.draw: token for token, lease in held.items()}
     return {
         "cursor": image.cursor,
+        "filtered": image.num_filtered,
         "groups": {
             draw: (
-                [(slot.state, slot.versions, slot.digest) for slot in group.slots],
+                [(slot.state, slot.versions, slot.digest, slot.reward) for slot in group.slots],
                 group.grader_version,
                 owner.get(Draw(draw)),
             )

@@ -13,6 +13,7 @@ from simulation.plan import Faults, Plan, plan_of
 from simulation.world import World, run_seed
 from tetrad_learner.coordinator.core import effects as ef
 from tetrad_learner.coordinator.core import facts as fa
+from tetrad_learner.coordinator.core.config import Sampling
 from tetrad_learner.coordinator.core.tables import DropReason, LeaseState
 from tetrad_wire.messages.leases import Disposition
 from tetrad_wire.messages.membership import RunState
@@ -50,7 +51,8 @@ def test_the_seeds_reach_every_fact_effect_and_reason() -> None:
 
 @pytest.mark.parametrize("seed", range(0, 60, 3))
 def test_without_faults_nothing_is_leased_twice_dropped_or_late(seed: int) -> None:
-    world = World(replace(plan_of(seed).undisturbed(), sample_s=1.0))
+    plan = plan_of(seed).undisturbed()
+    world = World(replace(plan, sample_s=1.0, config=replace(plan.config, sampling=Sampling.KEEP)))
 
     world.run()
 

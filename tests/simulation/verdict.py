@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from tetrad_learner.coordinator.core.config import NO_LIMIT, Sampling
 from tetrad_learner.coordinator.core.effects import ChangeRun
 from tetrad_learner.coordinator.core.tables import SlotState, StepState
 from tetrad_wire.messages.membership import RunState
@@ -27,7 +28,9 @@ def check_end(world: "World", ended: ChangeRun) -> None:
 def _excuses(plan: "Plan") -> tuple[tuple[str, bool], ...]:
     """Reasons to fail, and whether the plan may lead to them."""
     faults = plan.faults
+    is_choosy = plan.config.sampling is not Sampling.KEEP and plan.config.max_sample_batches != NO_LIMIT
     return (
+        ("dynamic sampling", is_choosy),
         ("is poisoned", faults.poisoned_step > 0 and not faults.is_skipped),
         (
             "the ranks died",
@@ -70,7 +73,7 @@ def _check_fates(world: "World") -> None:
     world.expect(sorted(image.groups) == list(range(image.cursor)), f"groups {sorted(image.groups)}")
     has_fate = fates[SlotState.SEALED] + fates[SlotState.DROPPED]
     world.expect(drawn == has_fate, f"{drawn} samples were drawn, {fates} have their fate")
-    num_trained = sum(len(batch) for step, batch in world.disk.journal.items() if step in kept)
+    num_trained = sum(len(set(batch)) for step, batch in world.disk.journal.items() if step in kept)
     world.expect(fates[SlotState.SEALED] == num_trained, f"{fates} sealed, the journal has {num_trained}")
 
 

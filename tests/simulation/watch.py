@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from simulation import effect_rules, fact_rules, projection
+from simulation import effect_rules, fact_rules, projection, sampling_rules
 from simulation.evaluation import EvaluationAccount
 from tetrad_learner.coordinator.core import Core
 from tetrad_learner.coordinator.core import effects as ef
@@ -33,6 +33,7 @@ class Watch:
         self.core: Core
         self.last_token = Token(0)
         self.graders: dict[tuple[int, int], str] = {}
+        self.rewards: dict[tuple[int, int], float] = {}
         self._event: ev.Event | None = None
         self._spared_until = 0.0
 
@@ -47,6 +48,12 @@ class Watch:
         self.wanted = core.versions.wanted.number if core.versions.wanted else None
         self.evaluation = EvaluationAccount(self.world.plan.evaluation_sizes)
         self.batches: dict[int, tuple[int, ...]] = {}
+        self.copies: dict[int, tuple[int, ...]] = {}
+        """How often the groups of each batch are to be trained on."""
+        self.replaced: dict[int, frozenset[int]] = {}
+        """In whose place the copies of each batch are."""
+        self.refused: dict[int, bool] = {}
+        """Groups that this event's facts filter, and whether their rewards differ."""
         self.reported: set[int] = set()
         self.is_over = False
         self.is_stopped = image.state is RunState.DRAINING and len(image.steps) < self.config.num_steps
@@ -67,6 +74,8 @@ class Watch:
             self.image.apply(fact)
             if isinstance(fact, fa.SlotFilled) and isinstance(event, ev.SampleArrived):
                 self.graders[fact.draw, fact.index] = event.grader_version
+                self.rewards[fact.draw, fact.index] = event.reward
+        sampling_rules.check_outcome(self, outcome)
         for effect in outcome.effects:
             effect_rules.check_decided(self, effect)
         if self.world.rng.random() < COMPARISON_SHARE:
@@ -110,6 +119,12 @@ class Watch:
     def is_complete(self, draw: int) -> bool:
         """Whether nothing of a group is missing any more."""
         return all(slot.state is not SlotState.EMPTY for slot in self.image.groups[draw].slots)
+
+    def is_flat(self, draw: int) -> bool:
+        """Whether the samples of a group have one reward, and there is more than one."""
+        slots = self.image.groups[draw].slots
+        rewards = [self.rewards[draw, index] for index, slot in enumerate(slots) if slot.state is SlotState.FILLED]
+        return len(rewards) > 1 and len(set(rewards)) == 1
 
     def check_lag(self, version: PolicyVersion, step: int, what: str) -> None:
         """A version may serve a step if it is at most S steps behind."""

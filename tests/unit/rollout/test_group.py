@@ -196,3 +196,17 @@ async def test_an_episode_with_ever_new_names_of_scores_is_the_datas_fault():
         "9 names of extra scores in one episode; the limit is 8",
     )
     assert delivered == []
+
+
+async def test_a_reward_that_is_lost_is_kept_beside_the_sample():
+    async with a_workshop(Speaker("no", FinishReason.LENGTH), is_non_stop_zeroed=True) as (shop, _, delivered):
+        await GroupJob(a_lease(), shop).run()
+
+    assert [sample.metrics["forfeited_reward"] for sample in delivered] == [1.0, 1.0]
+
+
+async def test_a_reward_that_is_not_lost_needs_no_record():
+    async with a_workshop(Speaker("no", FinishReason.STOP), is_non_stop_zeroed=True) as (shop, _, delivered):
+        await GroupJob(a_lease(), shop).run()
+
+    assert not any("forfeited_reward" in sample.metrics for sample in delivered)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from tetrad_trajectories.journal import (
     JournalSample,
     JournalStep,
     list_steps,
+    places,
     prune,
     read_step,
     step_path,
@@ -138,6 +140,44 @@ def test_identity_cuts_and_events_come_back(tmp_path):
     assert back.events == step.events
 
 
+def test_multiplicities_come_back_and_are_refused_by_readers_that_know_none(tmp_path):
+    step = a_step(multiplicities=(2, 1), mini_batch_ends=(8, 12))
+
+    write_step(tmp_path / "step.parquet", step)
+    back = read_step(tmp_path / "step.parquet")
+
+    assert back.multiplicities == (2, 1)
+    assert back.hash() == step.hash()
+    assert [place.group for place in back.places] == [0] * 4 + [1] * 4 + [2] * 4
+    header = pq.read_metadata(tmp_path / "step.parquet").metadata[b"tetrad.journal"]
+    assert msgspec.json.decode(header)["format"] == 2
+
+
+def test_a_step_without_copies_is_written_as_ever(tmp_path):
+    write_step(tmp_path / "step.parquet", a_step())
+
+    header = pq.read_metadata(tmp_path / "step.parquet").metadata[b"tetrad.journal"]
+    assert msgspec.json.decode(header)["format"] == 1
+
+
+def test_copies_lie_behind_the_groups_that_they_are_of():
+    samples = [a_sample(draw, index) for draw in (3, 5, 8) for index in range(2)]
+
+    laid = places(samples, (3, 1, 2))
+
+    assert [(place.group, place.sample.draw, place.sample.index) for place in laid] == [
+        *((0, 3, 0), (0, 3, 1), (1, 5, 0), (1, 5, 1), (2, 8, 0), (2, 8, 1)),
+        *((3, 3, 0), (3, 3, 1), (4, 8, 0), (4, 8, 1)),
+        *((5, 3, 0), (5, 3, 1)),
+    ]
+
+
+@pytest.mark.parametrize("multiplicities", [(1,), (1, 2, 3), (0, 2), (-1, 2)])
+def test_multiplicities_that_do_not_fit_the_groups_are_refused(multiplicities):
+    with pytest.raises(ValueError, match="must be 1 or more for each of 2 groups"):
+        a_step(multiplicities=multiplicities)
+
+
 def test_arrays_come_back_writable(tmp_path):
     write_step(tmp_path / "step.parquet", a_step())
 
@@ -154,6 +194,7 @@ def test_arrays_come_back_writable(tmp_path):
         {"lineage": 3},
         {"run_id": "other"},
         {"mini_batch_ends": (1, 2)},
+        {"multiplicities": (1,)},
         {"samples": (a_sample(), a_sample(index=2))},
         {"samples": (a_sample(index=1), a_sample())},
         {"samples": (a_sample(), a_sample(index=1, rollout_logprobs=np.full(11, -0.0, np.float32)))},

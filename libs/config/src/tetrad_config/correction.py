@@ -61,14 +61,14 @@ class OffPolicyCorrection(Section):
 
 
 class DynamicSampling(Section):
-    """`dynamic_sampling`: groups whose rewards are all equal teach nothing."""
+    """`dynamic_sampling`: groups whose rewards are all equal teach nothing. Rewards are those that were graded."""
 
     type: Annotated[DynamicSamplingType, Field(strict=False)] | None = None
     """Draw others (`filter`), repeat good ones (`replace`), or null: keep them."""
     max_sample_batches: Interval = 30
-    """Batches drawn for one step before the run gives up; -1 is no limit."""
+    """Batches drawn for one step before the run fails; -1 is no limit."""
     min_replace_ratio: Fraction = 0.3
-    """Share of good groups that `replace` needs."""
+    """Share of good groups that `replace` needs; a batch with less is drawn anew."""
 
 
 class OverlongBuffer(Section):

@@ -178,6 +178,18 @@ CONDITIONAL: Final[tuple[Conditional, ...]] = (
         lambda _: "overlong_buffer.enable=false",
     ),
     Conditional(
+        ("trainer.algorithm.dynamic_sampling",),
+        lambda config: config.generator.n_samples_per_prompt > 1,
+        lambda _: "n_samples_per_prompt=1: a single reward is equal to no other",
+    ),
+    Conditional(
+        ("trainer.algorithm.zero_variance_filter",),
+        lambda config: (
+            config.trainer.algorithm.dynamic_sampling.type is None or config.trainer.algorithm.overlong_buffer.enable
+        ),
+        lambda config: f"dynamic_sampling.type={config.trainer.algorithm.dynamic_sampling.type}",
+    ),
+    Conditional(
         ("trainer.algorithm.dynamic_sampling.max_sample_batches",),
         lambda config: config.trainer.algorithm.dynamic_sampling.type is not None,
         lambda _: "dynamic_sampling.type=null",

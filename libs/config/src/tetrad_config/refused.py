@@ -118,7 +118,6 @@ NOT_BUILT: Final[Mapping[str, Refusable]] = {
     "trainer.critic.model.lora.rank": Refusable((0,), _CRITIC),
     "trainer.policy.model.lora.rank": Refusable((0,), _LORA),
     "generator.enable_lora": Refusable((None, False), _LORA),
-    "trainer.algorithm.dynamic_sampling.type": Refusable((None,), "dynamic sampling is not built yet"),
     "trainer.fully_async.num_parallel_generation_workers": Refusable(
         (None,), "running groups are bounded by max_staleness_steps and generator.max_num_seqs"
     ),

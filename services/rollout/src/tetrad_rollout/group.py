@@ -36,6 +36,8 @@ log = get_logger(__name__)
 
 # Attempts of one sample on reward replicas that die; each begins at turn 0.
 MAX_EPISODE_ATTEMPTS: Final = 4
+# Name under which a sample's metrics keep the reward that `generator.zero_reward_on_non_stop` has taken.
+FORFEITED: Final = "forfeited_reward"
 # A grade has its own deadline at the replica; beyond it and this the replica is taken for lost.
 GRADE_SLACK_S: Final = 15.0
 
@@ -265,7 +267,8 @@ class GroupJob:
     def _deliver(self, seat: Seat, trajectory: Trajectory, metrics: dict[str, float], *, response: str) -> None:
         lease = self.lease
         if self.shop.is_non_stop_zeroed and trajectory.finish_reason is not FinishReason.STOP:
-            trajectory.forfeit()
+            # A rule of the run, not a grade: what was graded stays with the sample.
+            metrics = metrics | {FORFEITED: trajectory.forfeit()}
         self.shop.deliver(
             SampleFinished(
                 token=lease.token,

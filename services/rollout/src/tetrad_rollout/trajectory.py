@@ -59,10 +59,12 @@ class Trajectory:
         """End here, because nothing more fits."""
         self.finish_reason = FinishReason.LENGTH
 
-    def forfeit(self) -> None:
-        """Lose the rewards of every turn, whatever the rule; the turns that were rewarded stay known."""
+    def forfeit(self) -> float:
+        """Lose rewards and scores of every turn; return the sum of the rewards. Which turns had one stays known."""
+        lost = sum(self.reward_values)
         self.reward_values = [0.0] * len(self.reward_values)
         self.scores = dict.fromkeys(self.scores, 0.0)
+        return lost
 
     def merged_spans(self) -> tuple[VersionSpan, ...]:
         """Version spans, neighbours of one version joined."""

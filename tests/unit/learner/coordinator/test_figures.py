@@ -1,7 +1,9 @@
 import pytest
 from unit.learner.coordinator.journal_builders import a_journal_sample
 
-from tetrad_learner.coordinator.figures import Stopwatch, batch_figures
+from tetrad_learner.coordinator.figures import Stopwatch, batch_figures, drawn_figures
+from tetrad_learner.coordinator.store import DrawnSample
+from tetrad_trajectories.journal import places
 from tetrad_wire.messages.leases import FinishReason
 
 
@@ -9,7 +11,7 @@ def test_rewards_are_summed_up_per_sample_and_group() -> None:
     rewards = {0: (1.0, 0.0), 1: (0.0, 0.0), 2: (1.0, 1.0), 3: (-1.0, 0.0)}
     samples = [a_journal_sample(draw, i, reward=r) for draw, pair in rewards.items() for i, r in enumerate(pair)]
 
-    figures = batch_figures(samples)
+    figures = batch_figures(places(samples))
 
     assert figures["train/mean_reward"] == figures["reward/avg_raw_reward"] == 0.25
     assert figures["reward/mean_positive_reward"] == 0.375
@@ -20,7 +22,7 @@ def test_rewards_are_summed_up_per_sample_and_group() -> None:
 def test_lengths_count_sampled_tokens_only() -> None:
     samples = [a_journal_sample(0, 0, num_sampled=2, prompt_length=9), a_journal_sample(0, 1, num_sampled=6)]
 
-    figures = batch_figures(samples)
+    figures = batch_figures(places(samples))
 
     assert figures["generate/min_num_tokens"] == 2.0
     assert figures["generate/max_num_tokens"] == 6.0
@@ -31,13 +33,46 @@ def test_lengths_count_sampled_tokens_only() -> None:
 def test_a_sample_without_its_end_is_truncated() -> None:
     samples = [a_journal_sample(0, 0), a_journal_sample(0, 1, finish_reason=FinishReason.LENGTH)]
 
-    assert batch_figures(samples)["generate/truncated"] == 0.5
+    assert batch_figures(places(samples))["generate/truncated"] == 0.5
 
 
 def test_pass_at_names_the_size_of_the_largest_group() -> None:
     samples = [a_journal_sample(0, 0), a_journal_sample(1, 0), a_journal_sample(1, 1), a_journal_sample(1, 2)]
 
-    assert "reward/avg_pass_at_3" in batch_figures(samples)
+    assert "reward/avg_pass_at_3" in batch_figures(places(samples))
+
+
+def test_copies_count_as_often_as_they_are_trained_on() -> None:
+    samples = [a_journal_sample(draw, i, reward=float(draw == i == 0)) for draw in (0, 1) for i in (0, 1)]
+
+    figures = batch_figures(places(samples, (3, 1)))
+
+    assert figures["train/mean_reward"] == 3 / 8
+    assert figures["reward/avg_pass_at_2"] == 3 / 4
+    assert figures["reward/zero_variance_groups"] == 1 / 4
+
+
+def drawn(draw: int, reason: str = "", *, num_tokens: int = 4, reward: float = 0.0) -> DrawnSample:
+    return DrawnSample(draw, num_tokens, reward, is_trained=not reason, reason=reason)
+
+
+def test_what_was_drawn_is_told_beside_what_is_trained() -> None:
+    samples = [drawn(0, num_tokens=2, reward=1.0), drawn(1, num_tokens=2), drawn(2, "stale", num_tokens=8)]
+
+    figures = drawn_figures(samples, batch_size=2)
+
+    assert figures["generate/drawn_avg_num_tokens"] == 4.0
+    assert (figures["generate/drawn_min_num_tokens"], figures["generate/drawn_max_num_tokens"]) == (2.0, 8.0)
+    assert figures["reward/avg_drawn_reward"] == pytest.approx(1 / 3)
+    assert (figures["sampling/batches"], figures["sampling/filtered"]) == (1.0, 0.0)
+
+
+def test_filtered_and_replaced_groups_are_counted_in_batches_and_share() -> None:
+    samples = [drawn(0), drawn(0), drawn(1, "filtered"), drawn(1, "filtered"), drawn(2, "replaced"), drawn(3)]
+
+    figures = drawn_figures(samples, batch_size=2)
+
+    assert (figures["sampling/batches"], figures["sampling/filtered"]) == (2.0, 0.5)
 
 
 def test_a_stopwatch_tells_the_phases_of_a_step() -> None:

@@ -2,6 +2,7 @@ from collections.abc import Mapping
 
 from unit.learner.coordinator.test_evaluation import a_round
 
+from tetrad_learner.coordinator.core.tables import DropReason
 from tetrad_learner.coordinator.reporting import Reporting
 from tetrad_telemetry.metrics import Metrics
 
@@ -40,3 +41,14 @@ def test_an_evaluation_that_an_earlier_start_has_logged_is_not_logged_again() ->
 
     assert kept.records == []
     assert scores["eval/all/mean_reward"] == 1.0
+
+
+def test_dropped_groups_are_counted_by_reason() -> None:
+    metrics = Metrics("learner", version="1")
+    reporting = Reporting(metrics, [], samples_per_step=8)
+
+    reporting.note_drops([DropReason.FILTERED, DropReason.FILTERED, DropReason.STALE])
+
+    page = metrics.render().decode()
+    assert 'tetrad_learner_groups_dropped_total{reason="filtered"} 2.0' in page
+    assert 'tetrad_learner_groups_dropped_total{reason="stale"} 1.0' in page

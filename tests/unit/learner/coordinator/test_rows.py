@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 from unit.learner.coordinator.journal_builders import a_journal_sample, a_journal_step
 
 from tetrad_learner.coordinator.rows import mini_batch_ends, rows_of_ranks
+from tetrad_trajectories.journal import places, read_step, write_step
 
 
 def samples_of(*group_sizes: int):
@@ -23,7 +26,7 @@ def samples_of(*group_sizes: int):
     ],
 )
 def test_mini_batches_are_cut_between_prompts(sizes, prompts, ends) -> None:
-    assert mini_batch_ends(samples_of(*sizes), prompts_per_mini_batch=prompts) == ends
+    assert mini_batch_ends(places(samples_of(*sizes)), prompts_per_mini_batch=prompts) == ends
 
 
 def test_every_rank_gets_all_rewards_and_groups() -> None:
@@ -35,6 +38,25 @@ def test_every_rank_gets_all_rewards_and_groups() -> None:
         assert rank.rewards.tolist() == [3.0, 3.5, 9.0, 9.5]
         assert rank.groups.tolist() == [0, 0, 1, 1]
         assert (rank.step, rank.lineage, rank.batch_hash) == (1, 2, "hash")
+
+
+def test_a_copy_is_a_group_of_its_own_and_the_file_gives_the_same_orders(tmp_path) -> None:
+    samples = [a_journal_sample(draw, i, reward=draw + i / 2, num_sampled=3 + draw) for draw in (1, 4) for i in (0, 1)]
+    copies = (2, 1)
+    ends = mini_batch_ends(places(samples, copies), prompts_per_mini_batch=2)
+    step = replace(a_journal_step(samples), multiplicities=copies, mini_batch_ends=ends)
+    write_step(tmp_path / "step.parquet", step)
+
+    before = rows_of_ranks(step, lineage=1, batch_hash="h", world_size=2)
+    after = rows_of_ranks(read_step(tmp_path / "step.parquet"), lineage=1, batch_hash="h", world_size=2)
+
+    assert before[0].groups.tolist() == [0, 0, 1, 1, 2, 2]
+    assert before[0].rewards.tolist() == [1.0, 1.5, 4.0, 4.5, 1.0, 1.5]
+    assert sorted(index for rows in before for index in rows.sample_index.tolist()) == list(range(6))
+    assert {int(cut) for rows in before for cut in rows.mini_batch[rows.sample_index >= 4]} == {1}
+    for one, other in zip(before, after, strict=True):
+        for name in one.__struct_fields__:
+            assert np.array_equal(getattr(one, name), getattr(other, name)), name
 
 
 def test_one_long_sample_weighs_as_much_as_many_short_ones() -> None:
@@ -70,7 +92,7 @@ def test_more_ranks_than_samples_leave_some_without_work() -> None:
 )
 def test_every_sample_has_one_owner_and_loads_are_balanced(lengths, world_size, prompts) -> None:
     samples = [a_journal_sample(i // 2, i % 2, num_sampled=n) for i, n in enumerate(lengths)]
-    step = a_journal_step(samples, *mini_batch_ends(samples, prompts_per_mini_batch=prompts))
+    step = a_journal_step(samples, *mini_batch_ends(places(samples), prompts_per_mini_batch=prompts))
 
     ranks = rows_of_ranks(step, lineage=1, batch_hash="h", world_size=world_size)
 
@@ -85,7 +107,7 @@ def test_every_sample_has_one_owner_and_loads_are_balanced(lengths, world_size, 
 @given(prompts=st.integers(1, 5), num_groups=st.integers(1, 7))
 def test_the_cut_of_a_sample_is_that_of_its_prompt(prompts: int, num_groups: int) -> None:
     samples = samples_of(*[2] * num_groups)
-    step = a_journal_step(samples, *mini_batch_ends(samples, prompts_per_mini_batch=prompts))
+    step = a_journal_step(samples, *mini_batch_ends(places(samples), prompts_per_mini_batch=prompts))
 
     (rows,) = rows_of_ranks(step, lineage=1, batch_hash="h", world_size=1)
 

@@ -1,7 +1,10 @@
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,14 @@ def filled(index: int, draw: int = 0) -> fa.SlotFilled:
         grader_version="g",
         digest=f"digest-{index}",
     )
+
+
+def dropped(draw: int, reason: DropReason) -> fa.GroupDropped:
+    return fa.GroupDropped(draw=Draw(draw), reason=reason, detail="")
+
+
+def sealed(step: int, *draws: int, multiplicities: tuple[int, ...] = ()) -> fa.StepSealed:
+    return fa.StepSealed(step=step, lineage=1, draws=draws, multiplicities=multiplicities, journal_hash="h")
 
 
 @pytest.fixture
@@ -70,6 +81,44 @@ def test_a_sample_that_could_not_be_had_is_counted_with_its_reason(store: Store)
 
     assert store.fates() == {"sealed": 1, "dropped": 1}
     assert store.drops() == {"group_incomplete": 1}
+
+
+def test_what_was_drawn_for_a_step_is_what_is_in_it_and_what_was_dropped_on_the_way(store: Store) -> None:
+    for draw in range(5):
+        store.commit([fa.GroupDrawn(draw=Draw(draw), size=2)], [])
+        graded = [replace(filled(i, draw), reward=draw + i / 2, num_tokens=10 * draw + i) for i in (0, 1)]
+        store.commit(graded[: 1 if draw == 3 else 2], [])
+    store.commit([dropped(0, DropReason.FILTERED), dropped(3, DropReason.GROUP_INCOMPLETE)], [])
+    store.commit([dropped(1, DropReason.REPLACED), sealed(1, 2, multiplicities=(2,))], [])
+    store.commit([dropped(4, DropReason.STALE)], [])
+
+    drawn = store.drawn_for(1)
+
+    assert [(one.draw, one.num_tokens, one.reward, one.is_trained, one.reason) for one in drawn] == [
+        *((0, 0, 0.0, False, "filtered"), (0, 1, 0.5, False, "filtered")),
+        *((1, 10, 1.0, False, "replaced"), (1, 11, 1.5, False, "replaced")),
+        *((2, 20, 2.0, True, ""), (2, 21, 2.5, True, "")),
+        (3, 30, 3.0, False, "group_incomplete"),
+    ]
+
+
+def test_what_is_skipped_later_was_drawn_for_its_own_step_only(store: Store) -> None:
+    store.commit([DRAWN, filled(0), filled(1), sealed(1, 0)], [])
+
+    store.commit([fa.StepMarkedPoisoned(step=1), dropped(0, DropReason.SKIPPED), fa.StepSkipped(step=1)], [])
+
+    assert store.drawn_for(2) == []
+
+
+def test_a_fork_owes_nothing_for_what_its_origin_has_filtered(store: Store) -> None:
+    later = [fa.GroupDrawn(draw=Draw(1), size=1), filled(0, 1), dropped(1, DropReason.FILTERED)]
+    store.commit([DRAWN, filled(0), sealed(1, 0), *later], [])
+    assert store.image().num_filtered == 1
+
+    store.abandon_work_after(1)
+
+    assert store.image().num_filtered == 0
+    assert store.image().groups[1].reason == "filtered"
 
 
 def test_a_slot_cannot_be_filled_twice(store: Store) -> None:
@@ -199,6 +248,23 @@ def test_a_ledger_of_another_schema_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(LedgerError, match="schema 999"):
         Store(tmp_path / "ledger.sqlite")
+
+
+def test_a_ledger_of_the_schema_before_is_refused_by_its_number_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
+            "CREATE TABLE groups (draw INTEGER PRIMARY KEY, size INTEGER NOT NULL) STRICT;"
+            "INSERT INTO meta VALUES ('schema', '1');"
+        )
+
+    with pytest.raises(LedgerError, match="the ledger has schema 1, this release reads 2"):
+        Store(path)
+
+    with closing(sqlite3.connect(path)) as db:
+        tables = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+    assert sorted(tables) == [("groups",), ("meta",)]
 
 
 MOUNTS = """\

@@ -14,6 +14,8 @@ from tetrad_trajectories.journal.columns import from_table, to_table
 from tetrad_trajectories.journal.step import JournalStep
 
 FORMAT: Final = 1
+# A reader of the former would train on every group once.
+FORMAT_WITH_COPIES: Final = 2
 HEADER_KEY: Final = b"tetrad.journal"
 EVENTS_KEY: Final = b"tetrad.events"
 
@@ -28,6 +30,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     mini_batch_ends: tuple[int, ...]
     hash: str
     """`JournalStep.hash`."""
+    multiplicities: tuple[int, ...] = ()
+    """How often each group is trained on; empty means once each."""
     events_hash: str
     """SHA-256 (hex) of the bytes under `tetrad.events`."""
 
@@ -39,11 +43,12 @@ def write_step(path: Path, step: JournalStep) -> str:
     """
     events = msgspec.json.encode(step.events)
     header = Header(
-        format=FORMAT,
+        format=FORMAT_WITH_COPIES if step.multiplicities else FORMAT,
         run_id=step.run_id,
         step=step.step,
         lineage=step.lineage,
         mini_batch_ends=step.mini_batch_ends,
+        multiplicities=step.multiplicities,
         hash=step.hash(),
         events_hash=hashlib.sha256(events).hexdigest(),
     )
@@ -89,8 +94,8 @@ def _read(path: Path) -> tuple[Header, JournalStep]:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         footer = file.metadata.metadata or {}
         header = msgspec.json.decode(footer[HEADER_KEY], type=Header)
-        if header.format != FORMAT:
-            raise ValueError(f"format {header.format}; this release reads {FORMAT}")
+        if header.format not in (FORMAT, FORMAT_WITH_COPIES):
+            raise ValueError(f"format {header.format}; this release reads {FORMAT} and {FORMAT_WITH_COPIES}")
         if hashlib.sha256(footer[EVENTS_KEY]).hexdigest() != header.events_hash:
             raise ValueError("the ledger events are not those that were written")
         events = msgspec.json.decode(footer[EVENTS_KEY], type=tuple[dict[str, object], ...])
@@ -101,6 +106,7 @@ def _read(path: Path) -> tuple[Header, JournalStep]:
         lineage=header.lineage,
         samples=samples,
         mini_batch_ends=header.mini_batch_ends,
+        multiplicities=header.multiplicities,
         events=events,
     )
     return header, step

@@ -4,10 +4,10 @@ Owns no file. The hash is over content, not over file bytes, so it is the same w
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, Final
+from itertools import groupby, pairwise
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,29 @@ class JournalSample:
         return f"sample {self.index} of draw {self.draw}"
 
 
+class Place(NamedTuple):
+    """One sample of a step as it is trained on."""
+
+    group: int
+    """Ordinal of its group in the step; a copy of a group is a group of its own."""
+    sample: JournalSample
+
+
+def places(samples: Sequence[JournalSample], multiplicities: Sequence[int] = ()) -> tuple[Place, ...]:
+    """Lay out what is trained on: the groups in order, then the second of those that come twice, and so on.
+
+    So the copies of a group lie apart, and mostly in different mini-batches. Raises ValueError where `multiplicities`
+    do not fit the groups.
+    """
+    groups = [tuple(members) for _draw, members in groupby(samples, key=lambda sample: sample.draw)]
+    times = multiplicities or (1,) * len(groups)
+    if len(times) != len(groups) or min(times, default=1) < 1:
+        raise ValueError(f"multiplicities {tuple(times)} must be 1 or more for each of {len(groups)} groups")
+    turns = range(max(times, default=0))
+    laid = [group for turn in turns for group, most in zip(groups, times, strict=True) if turn < most]
+    return tuple(Place(ordinal, sample) for ordinal, group in enumerate(laid) for sample in group)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class JournalStep:
     """The batch of one sealed training step."""
@@ -97,25 +120,34 @@ class JournalStep:
     step: int
     lineage: int
     samples: tuple[JournalSample, ...]
-    """In training order."""
+    """In training order, each once."""
+    multiplicities: tuple[int, ...] = ()
+    """How often each group is trained on, in the order of the samples; empty means once each."""
     mini_batch_ends: tuple[int, ...]
-    """For each optimizer step, the position in `samples` after its last; the last one is all of them."""
+    """For each optimizer step, the position in `places` after its last; the last one is all of them."""
     events: tuple[Mapping[str, object], ...] = ()
     """The ledger's events of this step, in order, JSON-like; not part of `hash`, because one of them names it."""
 
     def __post_init__(self) -> None:
         """Check the cuts; raise ValueError with the numbers."""
-        ends = self.mini_batch_ends
+        ends, num_places = self.mini_batch_ends, len(self.places)
         is_increasing = all(left < right for left, right in pairwise((0, *ends)))
-        if not ends or not is_increasing or ends[-1] != len(self.samples):
+        if not ends or not is_increasing or ends[-1] != num_places:
             raise ValueError(
-                f"step {self.step}: mini-batch ends {ends} must rise from above 0 to {len(self.samples)}, "
+                f"step {self.step}: mini-batch ends {ends} must rise from above 0 to {num_places}, "
                 "the number of samples"
             )
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """What is trained on, in order."""
+        return places(self.samples, self.multiplicities)
 
     def hash(self) -> str:
         """SHA-256 (hex) of the batch: identity, cuts and every bit of every sample."""
         digest = hashlib.sha256(canonical([self.run_id, self.step, self.lineage, list(self.mini_batch_ends)]))
+        if self.multiplicities:
+            digest.update(canonical(list(self.multiplicities)))
         digest.update(canonical([_scalars(sample) for sample in self.samples]))
         for name in ARRAYS:
             arrays = [getattr(sample, name) for sample in self.samples]

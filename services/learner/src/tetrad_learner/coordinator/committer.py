@@ -8,10 +8,13 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tetrad_learner.coordinator.core.effects import Effect
 from tetrad_learner.coordinator.core.outcome import Outcome
 from tetrad_learner.coordinator.store import InboxRow, Store
+
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -60,9 +63,9 @@ class Committer:
         async with asyncio.timeout(timeout_s):
             await self._idle.wait()
 
-    async def call(self, action: Callable[[], None]) -> None:
+    async def call(self, action: Callable[[], Result]) -> Result:
         """Run something on the ledger's thread, between two commits."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, action)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, action)
 
     def close(self) -> None:
         """Stop the thread once its work is done."""

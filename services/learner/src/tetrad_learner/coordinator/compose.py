@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from tetrad_config import CoordinatorSettings, RunConfig
+from tetrad_config.correction import DynamicSamplingType
 from tetrad_config.process import PREFIX
 from tetrad_config.trainer import Logger
 from tetrad_config.variables import variable_of
 from tetrad_learner.coordinator.checkpoints import Checkpoints
 from tetrad_learner.coordinator.core import Core, CoreConfig
+from tetrad_learner.coordinator.core.config import Sampling
 from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_learner.coordinator.core.skipping import SkipError, skipped
 from tetrad_learner.coordinator.evaluation import ALL
@@ -170,9 +172,16 @@ def core_config(config: RunConfig, *, num_steps: int) -> CoreConfig:
         progress_timeout_s=generator.lease_progress_timeout,
         hard_timeout_s=hard_timeout_s(config),
         stall_timeout_s=trainer.stall_timeout,
+        sampling=_sampling(trainer.algorithm.dynamic_sampling.type),
+        max_sample_batches=trainer.algorithm.dynamic_sampling.max_sample_batches,
+        min_replace_ratio=trainer.algorithm.dynamic_sampling.min_replace_ratio,
         max_drops_per_step=max(64, 2 * trainer.train_batch_size),
         is_deterministic=generator.deterministic,
     )
+
+
+def _sampling(asked: DynamicSamplingType | None) -> Sampling:
+    return Sampling.KEEP if asked is None else Sampling(asked.value)
 
 
 def _steps_per_epoch(config: RunConfig, training: Dataset | None) -> int:

@@ -84,9 +84,12 @@ def _rewind(db: sqlite3.Connection, from_step: int) -> None:
 
 def _fill(db: sqlite3.Connection, fact: fa.SlotFilled) -> None:
     changed = db.execute(
-        "UPDATE slots SET state = 'filled', versions = ?, digest = ?, token = ? "
+        "UPDATE slots SET state = 'filled', versions = ?, digest = ?, token = ?, reward = ?, num_tokens = ? "
         "WHERE draw = ? AND sample = ? AND state = 'empty'",
-        (json.dumps(fact.versions), fact.digest, fact.token, fact.draw, fact.index),
+        (
+            *(json.dumps(fact.versions), fact.digest, fact.token, fact.reward, fact.num_tokens),
+            *(fact.draw, fact.index),
+        ),
     )
     db.execute("UPDATE groups SET grader_version = ? WHERE draw = ?", (fact.grader_version, fact.draw))
     # The last line of defence of the rule that everything rests on.
@@ -94,15 +97,20 @@ def _fill(db: sqlite3.Connection, fact: fa.SlotFilled) -> None:
 
 
 def _drop(db: sqlite3.Connection, fact: fa.GroupDropped) -> None:
-    db.execute("UPDATE groups SET reason = ?, detail = ? WHERE draw = ?", (fact.reason.value, fact.detail, fact.draw))
+    db.execute(
+        "UPDATE groups SET reason = ?, detail = ?, dropped_for = (SELECT coalesce(max(step), 0) + 1 FROM steps) "
+        "WHERE draw = ?",
+        (fact.reason.value, fact.detail, fact.draw),
+    )
     db.execute("UPDATE slots SET state = 'dropped' WHERE draw = ?", (fact.draw,))
     db.execute("DELETE FROM inbox WHERE draw = ?", (fact.draw,))
 
 
 def _seal(db: sqlite3.Connection, fact: fa.StepSealed) -> None:
     db.execute(
-        "INSERT INTO steps (step, state, lineage, draws, journal_hash) VALUES (?, 'sealed', ?, ?, ?)",
-        (fact.step, fact.lineage, json.dumps(fact.draws), fact.journal_hash),
+        "INSERT INTO steps (step, state, lineage, draws, multiplicities, journal_hash) "
+        "VALUES (?, 'sealed', ?, ?, ?, ?)",
+        (fact.step, fact.lineage, json.dumps(fact.draws), json.dumps(fact.multiplicities), fact.journal_hash),
     )
     for draw in fact.draws:
         db.execute("UPDATE slots SET state = 'sealed', step = ? WHERE draw = ? AND state = 'filled'", (fact.step, draw))

@@ -3,19 +3,25 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
-from tetrad_trajectories.journal import JournalSample
+from tetrad_learner.coordinator.core.tables import DropReason
+from tetrad_learner.coordinator.store import DrawnSample
+from tetrad_trajectories.journal import Place
 from tetrad_wire.messages.leases import FinishReason
 
+REFUSED: Final = frozenset({DropReason.FILTERED.value, DropReason.REPLACED.value})
 
-def batch_figures(samples: Sequence[JournalSample]) -> dict[str, float]:
-    """Rewards and lengths of a sealed batch, under SkyRL's names and the tutorial's."""
+
+def batch_figures(order: Sequence[Place]) -> dict[str, float]:
+    """Rewards and lengths of what a sealed batch trains on, copies counted, under SkyRL's names and the tutorial's."""
+    samples = [place.sample for place in order]
     rewards = np.array([float(sample.reward_values.sum()) for sample in samples])
     lengths = np.array([int(sample.loss_mask.sum()) for sample in samples])
-    draws = np.array([sample.draw for sample in samples])
-    groups = [rewards[draws == draw] for draw in np.unique(draws)]
+    ordinals = np.array([place.group for place in order])
+    groups = [rewards[ordinals == ordinal] for ordinal in range(ordinals.max() + 1)]
     group_size = max(len(group) for group in groups)
     finished = np.array([sample.finish_reason is FinishReason.STOP for sample in samples])
     return {
@@ -23,12 +29,33 @@ def batch_figures(samples: Sequence[JournalSample]) -> dict[str, float]:
         "reward/avg_raw_reward": float(rewards.mean()),
         "reward/mean_positive_reward": float(np.maximum(rewards, 0).mean()),
         f"reward/avg_pass_at_{group_size}": float(np.mean([bool((group > 0).any()) for group in groups])),
-        "reward/zero_variance_groups": float(np.mean([float(group.std()) == 0.0 for group in groups])),
+        "reward/zero_variance_groups": float(np.mean([group.min() == group.max() for group in groups])),
         "generate/avg_num_tokens": float(lengths.mean()),
         "generate/min_num_tokens": float(lengths.min()),
         "generate/max_num_tokens": float(lengths.max()),
         "generate/std_num_tokens": float(lengths.std()),
         "generate/truncated": float(1 - finished.mean()),
+    }
+
+
+def drawn_figures(drawn: Sequence[DrawnSample], *, batch_size: int) -> dict[str, float]:
+    """Everything that was drawn for a step, trained on or not: what the policy does where training does not look.
+
+    Long samples are more often too old, and samples of very easy and very hard prompts are filtered: the batch alone
+    would not tell.
+    """
+    lengths = np.array([sample.num_tokens for sample in drawn])
+    refused = {sample.draw for sample in drawn if sample.reason in REFUSED}
+    taken = {sample.draw for sample in drawn if sample.is_trained}
+    num_judged = len(refused) + len(taken)
+    return {
+        "reward/avg_drawn_reward": float(np.mean([sample.reward for sample in drawn])),
+        "generate/drawn_avg_num_tokens": float(lengths.mean()),
+        "generate/drawn_min_num_tokens": float(lengths.min()),
+        "generate/drawn_max_num_tokens": float(lengths.max()),
+        "generate/drawn_std_num_tokens": float(lengths.std()),
+        "sampling/batches": num_judged / batch_size,
+        "sampling/filtered": len(refused) / num_judged,
     }
 
 

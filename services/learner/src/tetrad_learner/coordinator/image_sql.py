@@ -25,13 +25,14 @@ def load_image(db: sqlite3.Connection) -> LedgerImage:
 
 
 def _load_groups(db: sqlite3.Connection, image: LedgerImage) -> None:
-    for draw, grader, reason in db.execute("SELECT draw, grader_version, reason FROM groups ORDER BY draw"):
-        image.groups[draw] = GroupImage([], grader, reason)
+    query = "SELECT draw, grader_version, reason, dropped_for FROM groups ORDER BY draw"
+    for draw, grader, reason, dropped_for in db.execute(query):
+        image.groups[draw] = GroupImage([], grader, reason, dropped_for)
         image.cursor = draw + 1
-    query = "SELECT draw, state, versions, digest, step FROM slots ORDER BY draw, sample"
-    for draw, state, versions, digest, step in db.execute(query):
+    query = "SELECT draw, state, versions, digest, step, reward FROM slots ORDER BY draw, sample"
+    for draw, state, versions, digest, step, reward in db.execute(query):
         numbers = tuple(PolicyVersion(number) for number in json.loads(versions))
-        image.groups[draw].slots.append(SlotImage(SlotState(state), numbers, digest, step))
+        image.groups[draw].slots.append(SlotImage(SlotState(state), numbers, digest, step, reward))
 
 
 def _load_leases(db: sqlite3.Connection, image: LedgerImage) -> None:
@@ -42,9 +43,10 @@ def _load_leases(db: sqlite3.Connection, image: LedgerImage) -> None:
 
 
 def _load_steps(db: sqlite3.Connection, image: LedgerImage) -> None:
-    query = "SELECT step, state, draws, journal_hash, attempts, is_poisoned FROM steps ORDER BY step"
-    for step, state, draws, journal_hash, attempts, is_poisoned in db.execute(query):
-        image.steps[step] = StepImage(StepState(state), tuple(json.loads(draws)), journal_hash, attempts)
+    query = "SELECT step, state, draws, journal_hash, attempts, multiplicities, is_poisoned FROM steps ORDER BY step"
+    for step, state, draws, journal_hash, attempts, multiplicities, is_poisoned in db.execute(query):
+        copies = tuple(json.loads(multiplicities))
+        image.steps[step] = StepImage(StepState(state), tuple(json.loads(draws)), journal_hash, attempts, copies)
         if image.steps[step].state is not StepState.SEALED:
             image.executed = step
         if is_poisoned:

@@ -17,7 +17,7 @@ from tetrad_learner.coordinator.committer import Committer
 from tetrad_learner.coordinator.core import effects as ef
 from tetrad_learner.coordinator.core import events as ev
 from tetrad_learner.coordinator.evaluation import EvaluationRound
-from tetrad_learner.coordinator.figures import Stopwatch, batch_figures
+from tetrad_learner.coordinator.figures import Stopwatch, batch_figures, drawn_figures
 from tetrad_learner.coordinator.loading import Loading
 from tetrad_learner.coordinator.mailroom import Mailroom
 from tetrad_learner.coordinator.orders import step_orders
@@ -31,7 +31,7 @@ from tetrad_learner.coordinator.store import Store
 from tetrad_learner.coordinator.tasks import Tasks
 from tetrad_telemetry.logs import get_logger
 from tetrad_trajectories.errors import CheckpointError, CorruptJournalError
-from tetrad_trajectories.journal import JournalStep, prune, read_step, step_path, write_step
+from tetrad_trajectories.journal import JournalStep, places, prune, read_step, step_path, write_step
 from tetrad_transport import Listener
 from tetrad_wire.messages.leases import SampleFinished
 from tetrad_wire.messages.membership import WantedWeights
@@ -143,18 +143,21 @@ class Performer:
     async def _journal(self, effect: ef.Journal) -> None:
         self.watch(effect.step).mark("batched")
         samples = self.payloads.batch(effect.draws)
+        order = places(samples, effect.multiplicities)
         per_mini_batch = self.config.trainer.policy_mini_batch_size
         step = JournalStep(
             run_id=self.registry.run,
             step=effect.step,
             lineage=effect.lineage,
             samples=samples,
-            mini_batch_ends=mini_batch_ends(samples, prompts_per_mini_batch=per_mini_batch),
+            multiplicities=effect.multiplicities,
+            mini_batch_ends=mini_batch_ends(order, prompts_per_mini_batch=per_mini_batch),
             events=(
                 {
                     "kind": "sealed",
                     "step": effect.step,
                     "draws": list(effect.draws),
+                    "multiplicities": list(effect.multiplicities),
                     "num_steps": self.num_steps,
                     "steps_per_epoch": self.steps_per_epoch,
                 },
@@ -164,7 +167,7 @@ class Performer:
         journal_hash = await asyncio.to_thread(write_step, path, step)
         self.journaled[effect.step] = step
         self.payloads.forget(effect.draws)
-        self.reporting.note(effect.step, batch_figures(samples))
+        self.reporting.note(effect.step, batch_figures(order))
         self.watch(effect.step).mark("sealed")
         self.handle(ev.StepJournaled(now=self.now(), step=effect.step, journal_hash=journal_hash))
 
@@ -181,12 +184,18 @@ class Performer:
                 self.handle(ev.CannotGoOn(now=self.now(), reason=reason))
                 return
             # Its figures went with the process that sealed it; where they were written, they are not written again.
-            self.reporting.note(effect.step, batch_figures(step.samples))
+            self.reporting.note(effect.step, batch_figures(step.places))
+        await self._note_drawn(effect.step)
         orders = await asyncio.to_thread(
             step_orders, step, self.config, lineage=effect.lineage, world_size=self.world_size
         )
         if not ranks.send(self.listener, dict(enumerate(orders)), self.now()):
             self.lose_ranks("a rank could not be reached")
+
+    async def _note_drawn(self, step: int) -> None:
+        if self.committer is not None:
+            drawn = await self.committer.call(lambda: self.store.drawn_for(step))
+            self.reporting.note(step, drawn_figures(drawn, batch_size=self.config.trainer.train_batch_size))
 
     # ---- ranks
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tetrad_learner.coordinator.core.tables import DropReason
 from tetrad_learner.coordinator.evaluation import EvaluationRound
 from tetrad_learner.coordinator.figures import Stopwatch
 from tetrad_learner.coordinator.loggers import MetricLogger
@@ -63,6 +64,11 @@ class Reporting:
             "Samples received, by what became of them.",
             labels={"outcome": closed(("accepted", "duplicate", "refused", "forged"))},
         )
+        self.drops = metrics.counters(
+            "groups_dropped_total",
+            "Groups dropped, by reason.",
+            labels={"reason": closed(tuple(reason.value for reason in DropReason))},
+        )
         self.open_groups = metrics.gauge("prompt_queue_groups", "Training groups running or waiting.")
         self.leases = metrics.gauge("leases", "Leases held by engines.")
         self.commits = metrics.counter("ledger_commits_total", "Transactions of the ledger.")
@@ -71,6 +77,11 @@ class Reporting:
     def note(self, step: int, figures: Mapping[str, float]) -> None:
         """Keep figures of a step until it is reported."""
         self._figures.setdefault(step, {}).update(figures)
+
+    def note_drops(self, reasons: Iterable[DropReason]) -> None:
+        """Count groups that have been dropped."""
+        for reason in reasons:
+            self.drops.with_labels(reason=reason.value).inc()
 
     def note_rank(self, step: int, metrics: Mapping[str, float]) -> None:
         """Keep what rank 0 reported of a step, under the names of the logs."""

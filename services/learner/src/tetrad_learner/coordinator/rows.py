@@ -1,31 +1,33 @@
 """From a sealed step to what each rank gets: mini-batches cut by prompts, samples spread by length."""
 
 from collections.abc import Sequence
-from itertools import groupby
 
 import msgspec
 import numpy as np
 
 from tetrad_learner.coordinator.balancing import karmarkar_karp
 from tetrad_learner.coordinator.shaping import UNSHAPED, Shaping
-from tetrad_trajectories.journal import JournalSample, JournalStep
+from tetrad_trajectories.journal import JournalStep, Place
 from tetrad_wire.messages.steps import ExecuteStep
 
 
-def mini_batch_ends(samples: Sequence[JournalSample], *, prompts_per_mini_batch: int) -> tuple[int, ...]:
-    """Cut the ordered samples after every so many prompts; return the position after each cut."""
-    sizes = [len(list(group)) for _draw, group in groupby(samples, key=lambda sample: sample.draw)]
+def mini_batch_ends(order: Sequence[Place], *, prompts_per_mini_batch: int) -> tuple[int, ...]:
+    """Cut what is trained on after every so many groups, copies counted; return the position after each cut."""
+    sizes = np.bincount([place.group for place in order])
     ends = np.cumsum(sizes)[prompts_per_mini_batch - 1 :: prompts_per_mini_batch].tolist()
-    return tuple(ends if ends and ends[-1] == len(samples) else [*ends, len(samples)])
+    return tuple(ends if ends and ends[-1] == len(order) else [*ends, len(order)])
 
 
 def rows_of_ranks(
     step: JournalStep, *, lineage: int, batch_hash: str, world_size: int, shaping: Shaping = UNSHAPED
 ) -> list[ExecuteStep]:
-    """Split a step over `world_size` ranks; every rank gets all rewards and its own samples, both shaped."""
-    samples = step.samples
+    """Split a step over `world_size` ranks; every rank gets all rewards and its own samples, both shaped.
+
+    A copy of a group is a group like any other.
+    """
+    order = step.places
+    samples = [place.sample for place in order]
     mini_batch = np.searchsorted(step.mini_batch_ends, np.arange(len(samples)), side="right").astype(np.int32)
-    _draws, groups = np.unique([sample.draw for sample in samples], return_inverse=True)
     whole = ExecuteStep(
         step=step.step,
         lineage=lineage,
@@ -37,7 +39,7 @@ def rows_of_ranks(
         sample_index=np.arange(len(samples), dtype=np.int32),
         mini_batch=mini_batch,
         rewards=np.array([shaping.reward(sample) for sample in samples], np.float32),
-        groups=groups.astype(np.int32),
+        groups=np.array([place.group for place in order], np.int32),
     )
     owners = _owners(whole.lengths.tolist(), mini_batch, world_size)
     return [_share(whole, owners == rank) for rank in range(world_size)]

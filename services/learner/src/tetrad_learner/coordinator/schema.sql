@@ -1,11 +1,12 @@
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS groups (
     draw INTEGER PRIMARY KEY,
     size INTEGER NOT NULL,
     grader_version TEXT NOT NULL DEFAULT '',
     reason TEXT NOT NULL DEFAULT '',   -- why it was dropped
-    detail TEXT NOT NULL DEFAULT ''
+    detail TEXT NOT NULL DEFAULT '',
+    dropped_for INTEGER                -- the step that was waited for when it was dropped
 ) STRICT;
+CREATE INDEX IF NOT EXISTS dropped_groups ON groups (dropped_for) WHERE dropped_for IS NOT NULL;
 CREATE TABLE IF NOT EXISTS slots (
     draw INTEGER NOT NULL,
     sample INTEGER NOT NULL,
@@ -13,6 +14,8 @@ CREATE TABLE IF NOT EXISTS slots (
     versions TEXT NOT NULL DEFAULT '[]',
     digest TEXT NOT NULL DEFAULT '',
     token INTEGER NOT NULL DEFAULT 0,
+    reward REAL NOT NULL DEFAULT 0,
+    num_tokens INTEGER NOT NULL DEFAULT 0,
     step INTEGER,
     PRIMARY KEY (draw, sample)
 ) STRICT, WITHOUT ROWID;
@@ -35,6 +38,7 @@ CREATE TABLE IF NOT EXISTS steps (
     state TEXT NOT NULL,
     lineage INTEGER NOT NULL,
     draws TEXT NOT NULL,
+    multiplicities TEXT NOT NULL DEFAULT '[]',   -- one for each draw; none means once each
     journal_hash TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     is_poisoned INTEGER NOT NULL DEFAULT 0

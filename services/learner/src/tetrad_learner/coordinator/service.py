@@ -94,7 +94,9 @@ class Coordinator:
         self._submit(self._core.handle(event), inbox)
 
     def _submit(self, outcome: Outcome, inbox: InboxRow | None) -> None:
-        self._performer.payloads.forget(fact.draw for fact in outcome.facts if isinstance(fact, GroupDropped))
+        drops = [fact for fact in outcome.facts if isinstance(fact, GroupDropped)]
+        self._performer.payloads.forget(fact.draw for fact in drops)
+        self._performer.reporting.note_drops(fact.reason for fact in drops)
         self._committer.submit(outcome, inbox)
 
     def _now(self) -> float:
@@ -152,6 +154,8 @@ class Coordinator:
                 versions=tuple(span.version for span in sample.spans),
                 grader_version=sample.grader_version,
                 digest=content_digest(sample),
+                reward=sample.reward,
+                num_tokens=int(sample.loss_mask.sum()),
             )
         )
         disposition = _disposition(outcome.effects)
@@ -319,7 +323,7 @@ class Coordinator:
             return ExitCode.OK
         reason = self._ended.reason
         log.critical("run_failed", reason=reason)
-        if "poisoned" in reason or "dropped" in reason:
+        if "poisoned" in reason or "dropped" in reason or "dynamic sampling" in reason:
             return ExitCode.DATA
         if "nothing to load" in reason or "could not be written" in reason:
             return ExitCode.ENVIRONMENT

@@ -17,7 +17,9 @@ from tetrad_learner.coordinator.core.image import LedgerImage
 from tetrad_learner.coordinator.facts_sql import write_facts
 from tetrad_learner.coordinator.image_sql import load_image
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+# Before every other table: those of another schema are not touched.
+META: Final = "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"
 MOUNTS: Final = Path("/proc/mounts")
 # Locks and fsync mean little on these; a ledger there would promise what it cannot keep.
 NETWORK_FILESYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "fuse.sshfs"})
@@ -30,6 +32,19 @@ class InboxRow:
     draw: int
     index: int
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnSample:
+    """One sample that was drawn on the way to a step."""
+
+    draw: int
+    num_tokens: int
+    """Tokens that the policy sampled."""
+    reward: float
+    is_trained: bool
+    reason: str
+    """Why its group was dropped; empty if it was not."""
 
 
 class LedgerError(Exception):
@@ -45,8 +60,9 @@ class Store:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(resources.files(__package__).joinpath("schema.sql").read_text())
+        self._db.execute(META)
         self._check_schema()
+        self._db.executescript(resources.files(__package__).joinpath("schema.sql").read_text())
 
     def begin_epoch(self) -> int:
         """Count this start of the coordinator; its number is above every earlier one."""
@@ -93,6 +109,21 @@ class Store:
         """
         return dict(self._db.execute(query).fetchall())
 
+    def drawn_for(self, step: int) -> list[DrawnSample]:
+        """What was drawn on the way to a sealed step: its samples, and those dropped while it was waited for."""
+        query = """
+            SELECT draw, num_tokens, reward, 1, '' FROM slots
+            WHERE draw IN (SELECT value FROM steps, json_each(draws) WHERE step = :step) AND slots.step = :step
+            UNION ALL
+            SELECT draw, num_tokens, reward, 0, reason FROM groups JOIN slots USING (draw)
+            WHERE dropped_for = :step AND slots.step IS NULL AND digest != ''
+            ORDER BY draw
+        """
+        return [
+            DrawnSample(draw, num_tokens, reward, bool(is_trained), reason)
+            for draw, num_tokens, reward, is_trained, reason in self._db.execute(query, {"step": step})
+        ]
+
     def num_versions(self) -> int:
         """Policy versions that were published."""
         return int(self._db.execute("SELECT count(*) FROM versions WHERE digest != ''").fetchone()[0])
@@ -115,6 +146,8 @@ class Store:
         self._db.execute("UPDATE slots SET step = NULL WHERE step > ?", (step,))
         self._db.execute("DELETE FROM steps WHERE step > ?", (step,))
         self._db.execute("DELETE FROM skipped_steps WHERE step > ?", (step,))
+        # What was filtered on the way to a step that the new run takes itself counts for nothing there.
+        self._db.execute("UPDATE groups SET dropped_for = NULL WHERE dropped_for > ?", (step,))
         open_draws = "SELECT DISTINCT draw FROM slots WHERE state IN ('empty', 'filled')"
         self._db.execute(f"DELETE FROM inbox WHERE draw IN ({open_draws})")  # noqa: S608 - no user text in it
         self._db.execute(f"UPDATE groups SET reason = 'end_of_run' WHERE draw IN ({open_draws})")  # noqa: S608

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -81,9 +81,10 @@ def forward_inputs(micro: MicroBatch, token_ids: Tensor) -> ForwardInputs:
 def _bounds(lengths_N: NDArray[np.int64], device: torch.device) -> tuple[Tensor, int]:
     """Where samples begin and end, and a length that none exceeds: a power of two, so that compiled code is found."""
     bounds = np.concatenate([[0], np.cumsum(lengths_N)]).astype(np.int32)
-    return torch.from_numpy(bounds).to(device), 1 << int(lengths_N.max() - 1).bit_length()
+    return on_device(bounds, device), 1 << int(lengths_N.max() - 1).bit_length()
 
 
-def on_device(array: NDArray[np.int64], device: torch.device) -> Tensor:
-    """Return the array as a tensor on `device`."""
-    return torch.from_numpy(array).to(device)
+def on_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Return the array as a tensor on `device`; a GPU is not waited for, so that its work never runs dry."""
+    tensor = torch.from_numpy(array)
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)

@@ -28,7 +28,7 @@ class Tally:
 
     def add(self, parts: Mapping[str, Tensor], *, num_tokens: int) -> None:
         """Count one micro-batch of this rank: a scalar for every name."""
-        tokens = torch.tensor(float(num_tokens), device=self._sums.device)
+        tokens = torch.full((), float(num_tokens), device=self._sums.device)  # filled there: nothing waits for a copy
         ordered = [*(parts[name] for name in self._names[:-1]), tokens]
         self._sums += torch.stack([part.detach().double() for part in ordered])
 

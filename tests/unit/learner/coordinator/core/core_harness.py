@@ -81,6 +81,7 @@ class Harness:
         token: int = 0,
         grader: str = "g1",
         digest: str | None = None,
+        reward: float = 0.0,
     ) -> Disposition:
         """A sample arrives; return what becomes of it."""
         effects = self.do(
@@ -91,6 +92,7 @@ class Harness:
             versions=(PolicyVersion(version),),
             grader_version=grader,
             digest=digest or f"{key}/{index}",
+            reward=reward,
         )
         return next(effect.disposition for effect in effects if isinstance(effect, ef.Acknowledge))
 
@@ -99,6 +101,11 @@ class Harness:
         for draw in draws:
             for index in range(self.config.group_size):
                 assert self.sample(draw, index, version=version) is Disposition.ACCEPTED
+
+    def grade(self, draw: int, *rewards: float, version: int = 1) -> None:
+        """All samples of a group arrive with these rewards."""
+        for index, reward in enumerate(rewards):
+            assert self.sample(draw, index, version=version, reward=reward) is Disposition.ACCEPTED
 
     def journal(self) -> None:
         """The batch that the core had written is durable."""

@@ -1,6 +1,21 @@
 """The numbers that the core decides by."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+NO_LIMIT: Final = -1
+
+
+class Sampling(StrEnum):
+    """What becomes of groups whose rewards are all equal."""
+
+    KEEP = "keep"
+    """They are trained on."""
+    FILTER = "filter"
+    """Others are drawn."""
+    REPLACE = "replace"
+    """Copies of the others take their places."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +50,11 @@ class CoreConfig:
     max_data_attempts: int = 2
     max_drops_per_step: int = 256
     """Groups dropped between two sealed steps before the run fails."""
+    sampling: Sampling = Sampling.KEEP
+    max_sample_batches: int = NO_LIMIT
+    """Batches drawn for one step before the run fails."""
+    min_replace_ratio: float = 0.3
+    """Share of a batch whose rewards must differ for copies of it to take the other places."""
     max_publish_attempts: int = 100
     max_save_attempts: int = 6
     """Checkpoints in a row that may fail to be written, or whose ranks may die meanwhile."""
@@ -49,3 +69,8 @@ class CoreConfig:
     def trainable_size(self) -> int:
         """Filled slots that a group needs."""
         return self.min_group_size or self.group_size
+
+    @property
+    def max_filtered(self) -> int:
+        """Groups that may be filtered for one step: with one more its batches cannot hold a whole one of the others."""
+        return NO_LIMIT if self.max_sample_batches == NO_LIMIT else (self.max_sample_batches - 1) * self.batch_size

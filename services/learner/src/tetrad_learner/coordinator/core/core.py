@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tetrad_learner.coordinator.core import events as ev
-from tetrad_learner.coordinator.core import saving
+from tetrad_learner.coordinator.core import sampling, saving
 from tetrad_learner.coordinator.core.config import CoreConfig
+from tetrad_learner.coordinator.core.drops import DropAccount
 from tetrad_learner.coordinator.core.effects import (
     Acknowledge,
     ChangeRun,
     Execute,
     Grant,
-    Journal,
     OpenEvaluation,
     ReportEvaluation,
     Revoke,
@@ -66,8 +66,8 @@ class Core:
         self.poisoned: set[int] = set()
         self._grader_of = grader_of
         self._is_stopping = False
-        self._num_dropped = 0
-        self._sealing: list[Group] = []
+        self.drops = DropAccount(config)
+        self._sealing = sampling.Batch()
         self._heard_at: float | None = None
         self._certified_at: float | None = None
         self._published_at = 0.0
@@ -92,6 +92,9 @@ class Core:
             self.out.record(RunChanged(state=RunState.STARTING, reason="the coordinator has started again"))
         # A stop that was under way goes on; a run that had ended may have been given more steps.
         self._is_stopping = state is RunState.DRAINING and self.steps.sealed < self.config.num_steps
+        # An earlier coordinator may have been told to keep what this one filters.
+        for group in self.groups.complete():
+            self._filter(group)
 
     # ---- events
 
@@ -194,6 +197,7 @@ class Core:
             self.groups.fill(group, event)
             self.leases.note_sample(event.token, event.now)
             self._finish_lease(group)
+            self._filter(group)
         elif disposition is Disposition.REFUSED and group is not None:
             self._release(event.token, LeaseState.REVOKED, reason, event.now)
         self.out.do(
@@ -223,17 +227,13 @@ class Core:
         return Disposition.REFUSED, "that group was never drawn"
 
     def _check_equal(self, slot: Slot, event: ev.SampleArrived) -> None:
-        is_same_work = self._weights_of(slot.versions) == self._weights_of(event.versions)
+        is_same_work = self.versions.contents(slot.versions) == self.versions.contents(event.versions)
         if self.config.is_deterministic and slot.digest and is_same_work and slot.digest != event.digest:
             self._change_run(
                 RunState.FAILED,
                 f"draw {event.key.draw} sample {event.index} came out differently the second time: "
                 "the engine is not deterministic",
             )
-
-    def _weights_of(self, versions: tuple[PolicyVersion, ...]) -> tuple[str, ...]:
-        """What drew the tokens, by content: equal weights may have had several numbers."""
-        return tuple(dict.fromkeys(self.versions.digest_of(version) for version in versions))
 
     def _is_admissible(self, event: ev.SampleArrived) -> bool:
         wanted = self.versions.wanted
@@ -281,19 +281,13 @@ class Core:
         if waited > self.config.stall_timeout_s:
             self._is_giving_up = True
             # What the ranks have learned is saved first; for that they get as long again.
-            if self._is_all_saved() or waited > 2 * self.config.stall_timeout_s:
+            if saving.is_all_saved(self.steps) or waited > 2 * self.config.stall_timeout_s:
                 self._change_run(
                     RunState.FAILED,
                     f"no engine certified for version {wanted.number} within {self.config.stall_timeout_s:g} s",
                 )
         elif waited > 3 * self.config.liveness_s and self.state is RunState.RUNNING:
             self._change_run(RunState.STALLED, f"no engine is certified for version {wanted.number}")
-
-    def _is_all_saved(self) -> bool:
-        """Whether a checkpoint now would hold nothing new, or there are no ranks to write one."""
-        steps = self.steps
-        has_new = steps.executed > steps.covered and steps.executed >= steps.replay_until
-        return not has_new or not steps.are_ranks_ready
 
     def _is_reloading(self) -> bool:
         """Whether the wanted weights are those of an earlier set of ranks: no engine can get them anew."""
@@ -361,22 +355,24 @@ class Core:
     def _give_up(self, group: Group, detail: str) -> None:
         if group.key.lane is Lane.EVAL or group.num_filled >= self.config.trainable_size:
             self.groups.give_up_missing(group, detail)
+            self._filter(group)
         else:
-            self._drop(group, DropReason.GROUP_INCOMPLETE, detail)
+            self._drop(DropReason.GROUP_INCOMPLETE, detail, group)
 
-    def _drop(self, group: Group, reason: DropReason, detail: str) -> None:
-        if group.token is not None:
-            lease = self._end_lease(group.token, LeaseState.REVOKED, reason.value)
-            if lease is not None:
-                self.out.do(Revoke(engine=lease.engine, token=lease.token, reason=reason.value))
-        self.groups.drop(group, reason, detail)
-        self._num_dropped += reason is not DropReason.END_OF_RUN
-        if self._num_dropped > self.config.max_drops_per_step:
-            self._change_run(
-                RunState.FAILED,
-                f"{self._num_dropped} groups dropped since step {self.steps.sealed}; the limit is "
-                f"{self.config.max_drops_per_step}; the last: {reason.value} {detail}",
-            )
+    def _filter(self, group: Group) -> None:
+        if not self.state.is_over and sampling.is_unwanted(group, self.config):
+            self._drop(DropReason.FILTERED, "all rewards are equal", group)
+
+    def _drop(self, reason: DropReason, detail: str, *groups: Group) -> None:
+        for group in groups:
+            if group.token is not None:
+                lease = self._end_lease(group.token, LeaseState.REVOKED, reason.value)
+                if lease is not None:
+                    self.out.do(Revoke(engine=lease.engine, token=lease.token, reason=reason.value))
+            self.groups.drop(group, reason, detail)
+            self.drops.count(reason)
+        if excess := self.drops.excess(reason, detail, sealed=self.steps.sealed):
+            self._change_run(RunState.FAILED, excess)
 
     def _lose_ranks(self, reason: str) -> None:
         step = self.steps.executing
@@ -396,10 +392,12 @@ class Core:
     def _seal_journaled(self, event: ev.StepJournaled) -> None:
         if event.step != self.steps.journaling:
             return
-        self.groups.seal(self._sealing)
-        self.steps.seal(tuple(group.key.draw for group in self._sealing), event.journal_hash)
-        self._sealing = []
-        self._num_dropped = 0
+        batch, self._sealing = self._sealing, sampling.Batch()
+        # Not before: a coordinator that finds no seal must find the same groups, and deal the same places.
+        self._drop(DropReason.REPLACED, f"copies take its place in step {event.step}", *batch.replaced)
+        self.groups.seal(batch.groups)
+        self.steps.seal(batch.draws, batch.multiplicities, event.journal_hash)
+        self.drops.clear()
 
     def _retry_publish(self, event: ev.PublishFailed) -> None:
         book = self.versions
@@ -433,12 +431,12 @@ class Core:
     def _drop_rest(self, reason: str) -> None:
         """What is not sealed by now is not trained any more."""
         for group in self._unsealed():
-            self._drop(group, DropReason.END_OF_RUN, reason)
+            self._drop(DropReason.END_OF_RUN, reason, group)
 
     def _unsealed(self) -> list[Group]:
         """Open training groups that are in no batch, not even in one that is being journaled."""
-        sealing = {group.key for group in self._sealing}
-        return [group for group in self.groups.lane(Lane.TRAIN) if group.key not in sealing]
+        sealing = self._sealing.members
+        return [group for group in self.groups.lane(Lane.TRAIN) if group.key.draw not in sealing]
 
     # ---- what has become possible
 
@@ -470,22 +468,20 @@ class Core:
         self._drop_stale(steps.sealed + 1)
         if self.groups.num_complete < self.config.batch_size or self._must_wait(steps.sealed + 1):
             return
-        self._sealing = self.groups.complete()[: self.config.batch_size]
-        steps.journaling = steps.sealed + 1
-        self.out.do(
-            Journal(
-                step=steps.journaling,
-                lineage=steps.lineage,
-                draws=tuple(group.key.draw for group in self._sealing),
-            )
-        )
+        complete = self.groups.complete()[: self.config.batch_size]
+        batch = sampling.batch_of(complete, self.config)
+        if batch is None:
+            self._drop(DropReason.FILTERED, "too many groups of its batch are flat", *complete)
+            return
+        self._sealing, steps.journaling = batch, steps.sealed + 1
+        self.out.do(batch.journal(step=steps.journaling, lineage=steps.lineage))
 
     def _drop_stale(self, step: int) -> None:
         if self.versions.wanted is None:
             return
         for group in self._unsealed():
             if not self.state.is_over and not self._is_fresh(group, step):
-                self._drop(group, DropReason.STALE, f"policy versions {sorted(group.versions)} for step {step}")
+                self._drop(DropReason.STALE, f"policy versions {sorted(group.versions)} for step {step}", group)
 
     def _is_fresh(self, group: Group, step: int) -> bool:
         wanted = self.versions.wanted
@@ -669,7 +665,7 @@ class Core:
             if group.key.lane is Lane.EVAL:
                 self.groups.give_up_missing(group, reason)
             else:
-                self._drop(group, DropReason.GRADER_GONE, reason)
+                self._drop(DropReason.GRADER_GONE, reason, group)
             return False
         if not is_begun:
             group.grader_version = grader

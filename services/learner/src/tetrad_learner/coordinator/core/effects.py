@@ -52,6 +52,8 @@ class Journal(Effect):
     step: int
     lineage: int
     draws: tuple[int, ...]
+    multiplicities: tuple[int, ...] = ()
+    """How often each of them is trained on; empty means once each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,10 @@ class SampleArrived(Event):
     grader_version: str
     digest: str
     """Over everything that will be trained on."""
+    reward: float = 0.0
+    """Of the whole episode."""
+    num_tokens: int = 0
+    """Tokens that the policy sampled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,9 @@ class SlotFilled(Fact):
     grader_version: str
     """From now on that of the whole group."""
     digest: str
+    reward: float = 0.0
+    num_tokens: int = 0
+    """Tokens that the policy sampled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,7 @@ class MissingGivenUp(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupDropped(Fact):
-    """Every slot of a group that is not sealed has its fate: dropped."""
+    """Every slot of a group that is not sealed has its fate: dropped, on the way to the step after the sealed ones."""
 
     draw: Draw
     reason: DropReason
@@ -77,6 +80,8 @@ class StepSealed(Fact):
     step: int
     lineage: int
     draws: tuple[int, ...]
+    multiplicities: tuple[int, ...] = ()
+    """How often each of them is trained on; empty means once each. Their fate is one all the same."""
     journal_hash: str
 
 

@@ -30,6 +30,7 @@ class Slot:
     state: SlotState = SlotState.EMPTY
     versions: tuple[PolicyVersion, ...] = ()
     digest: str = ""
+    reward: float = 0.0
 
     def become(self, state: SlotState) -> None:
         """Follow the table."""
@@ -67,6 +68,13 @@ class Group:
     def num_filled(self) -> int:
         """Samples in the inbox."""
         return sum(slot.state is SlotState.FILLED for slot in self.slots)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it has samples and their rewards are all equal; a single one has nothing to be equal to."""
+        # Compared, not by their deviation: that of equal rewards need not come out as 0.
+        rewards = [slot.reward for slot in self.slots if slot.state is SlotState.FILLED]
+        return len(rewards) > 1 and min(rewards) == max(rewards)
 
     @property
     def versions(self) -> frozenset[PolicyVersion]:
@@ -115,7 +123,7 @@ class GroupBook:
         """Put a sample into an empty slot; the caller has checked that it is empty."""
         slot = group.slots[sample.index]
         slot.become(SlotState.FILLED)
-        slot.versions, slot.digest = sample.versions, sample.digest
+        slot.versions, slot.digest, slot.reward = sample.versions, sample.digest, sample.reward
         group.grader_version = sample.grader_version
         self._note_completion(group)
         if group.key.lane is Lane.TRAIN:
@@ -127,6 +135,8 @@ class GroupBook:
                     versions=sample.versions,
                     grader_version=sample.grader_version,
                     digest=sample.digest,
+                    reward=sample.reward,
+                    num_tokens=sample.num_tokens,
                 )
             )
 

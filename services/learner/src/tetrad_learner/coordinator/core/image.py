@@ -11,7 +11,7 @@ from tetrad_learner.coordinator.core.core import Core
 from tetrad_learner.coordinator.core.groups import Group, Slot
 from tetrad_learner.coordinator.core.keys import training
 from tetrad_learner.coordinator.core.leases import Lease
-from tetrad_learner.coordinator.core.tables import LeaseState, SlotState, StepState
+from tetrad_learner.coordinator.core.tables import DropReason, LeaseState, SlotState, StepState
 from tetrad_learner.coordinator.core.versions import Version
 from tetrad_wire.ids import Draw, Incarnation, PolicyVersion, Token
 from tetrad_wire.messages.membership import RunState
@@ -26,6 +26,7 @@ class SlotImage:
     digest: str = ""
     step: int | None = None
     """The step it is sealed in."""
+    reward: float = 0.0
 
 
 @dataclass(slots=True)
@@ -36,6 +37,8 @@ class GroupImage:
     grader_version: str = ""
     reason: str = ""
     """Why it was dropped; empty if it was not."""
+    dropped_for: int | None = None
+    """The step that was waited for when it was dropped."""
 
 
 @dataclass(slots=True)
@@ -56,6 +59,7 @@ class StepImage:
     draws: tuple[int, ...]
     journal_hash: str
     attempts: int = 0
+    multiplicities: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -77,6 +81,18 @@ class LedgerImage:
     state: RunState = RunState.STARTING
     reason: str = ""
 
+    @property
+    def num_filtered(self) -> int:
+        """Groups that dynamic sampling has refused for the step that is waited for."""
+        step = self._next_step
+        return sum(
+            group.dropped_for == step and group.reason == DropReason.FILTERED.value for group in self.groups.values()
+        )
+
+    @property
+    def _next_step(self) -> int:
+        return max(self.steps, default=0) + 1
+
     def apply_all(self, facts: Iterable[fa.Fact]) -> None:
         """Apply facts in order."""
         for fact in facts:
@@ -94,7 +110,8 @@ class LedgerImage:
             case fa.LeaseOver():
                 self.leases[fact.token].state = fact.state
             case fa.SlotFilled():
-                self.groups[fact.draw].slots[fact.index] = SlotImage(SlotState.FILLED, fact.versions, fact.digest)
+                filled = SlotImage(SlotState.FILLED, fact.versions, fact.digest, reward=fact.reward)
+                self.groups[fact.draw].slots[fact.index] = filled
                 self.groups[fact.draw].grader_version = fact.grader_version
             case fa.MissingGivenUp():
                 for slot in self.groups[fact.draw].slots:
@@ -131,12 +148,14 @@ class LedgerImage:
 
     def _drop(self, fact: fa.GroupDropped) -> None:
         group = self.groups[fact.draw]
-        group.reason = fact.reason.value
+        group.reason, group.dropped_for = fact.reason.value, self._next_step
         for slot in group.slots:
             slot.state = SlotState.DROPPED
 
     def _seal(self, fact: fa.StepSealed) -> None:
-        self.steps[fact.step] = StepImage(StepState.SEALED, fact.draws, fact.journal_hash)
+        self.steps[fact.step] = StepImage(
+            StepState.SEALED, fact.draws, fact.journal_hash, multiplicities=fact.multiplicities
+        )
         for draw in fact.draws:
             for slot in self.groups[draw].slots:
                 if slot.state is SlotState.FILLED:
@@ -172,6 +191,7 @@ def restore(core: Core, image: LedgerImage, *, now: float) -> None:
 
 def _restore_work(core: Core, image: LedgerImage, now: float) -> None:
     core.groups.cursor = image.cursor
+    core.drops.num_filtered = image.num_filtered
     held = {token: lease for token, lease in image.leases.items() if lease.state is LeaseState.HELD}
     owners = {lease.draw: token for token, lease in held.items()}
     for draw, group in image.groups.items():
@@ -208,5 +228,5 @@ def _restore_versions(core: Core, image: LedgerImage) -> None:
 
 
 def _group(draw: int, image: GroupImage, token: Token | None) -> Group:
-    slots = [Slot(slot.state, slot.versions, slot.digest) for slot in image.slots]
+    slots = [Slot(slot.state, slot.versions, slot.digest, slot.reward) for slot in image.slots]
     return Group(training(draw), slots, token=token, grader_version=image.grader_version)

@@ -30,6 +30,12 @@ class SaveAttempts:
         self.num_failed = 0
 
 
+def is_all_saved(steps: StepBook) -> bool:
+    """Whether a checkpoint now would hold nothing new, or there are no ranks to write one."""
+    has_new = steps.executed > steps.covered and steps.executed >= steps.replay_until
+    return not has_new or not steps.are_ranks_ready
+
+
 def is_due(steps: StepBook, *, interval: int, is_last: bool) -> bool:
     """Whether the last step is executed, or a multiple of the interval lies between what is saved and is executed.
 

@@ -63,12 +63,20 @@ class StepBook:
         self.are_ranks_ready = True
         self.out.record(LineageOpened(lineage=self.lineage, from_step=from_step, attempt=attempt))
 
-    def seal(self, draws: tuple[int, ...], journal_hash: str) -> None:
+    def seal(self, draws: tuple[int, ...], multiplicities: tuple[int, ...], journal_hash: str) -> None:
         """The next step's batch is durable."""
         self.sealed += 1
         self.journaling = None
         self.states[self.sealed] = StepState.SEALED
-        self.out.record(StepSealed(step=self.sealed, lineage=self.lineage, draws=draws, journal_hash=journal_hash))
+        self.out.record(
+            StepSealed(
+                step=self.sealed,
+                lineage=self.lineage,
+                draws=draws,
+                multiplicities=multiplicities,
+                journal_hash=journal_hash,
+            )
+        )
 
     def begin(self) -> int:
         """Give the next step to the ranks."""

@@ -1,5 +1,6 @@
 """Policy versions: numbers that never repeat, and what they stand for."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tetrad_learner.coordinator.core.effects import Publish, Want
@@ -77,6 +78,10 @@ class VersionBook:
     def is_same(self, number: PolicyVersion, other: Version) -> bool:
         """Whether two versions are the same weights."""
         return bool(other.digest) and self.digest_of(number) == other.digest
+
+    def contents(self, numbers: Iterable[PolicyVersion]) -> tuple[str, ...]:
+        """What versions are, by content: equal weights may have had several numbers."""
+        return tuple(dict.fromkeys(self.digest_of(number) for number in numbers))
 
     def digest_of(self, number: PolicyVersion) -> str:
         """What identifies a version's weights; empty if it was never published."""
