@@ -1,13 +1,21 @@
 """Figures of a step: what was generated, how it was rewarded, where the time went."""
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from tetrad_trajectories.journal import JournalSample
 from tetrad_wire.messages.leases import FinishReason
+
+Numbers = npt.NDArray[Any]
+
+# Names that environments choose; those beyond are counted instead.
+MAX_ENVIRONMENT_NAMES: Final = 64
 
 
 def batch_figures(samples: Sequence[JournalSample]) -> dict[str, float]:
@@ -29,7 +37,27 @@ def batch_figures(samples: Sequence[JournalSample]) -> dict[str, float]:
         "generate/max_num_tokens": float(lengths.max()),
         "generate/std_num_tokens": float(lengths.std()),
         "generate/truncated": float(1 - finished.mean()),
+        **_mean_where("generate/avg_tokens_non_zero_rewards", lengths, rewards != 0),
+        **_mean_where("generate/avg_tokens_zero_rewards", lengths, rewards == 0),
+        **environment_figures(samples),
     }
+
+
+def environment_figures(samples: Sequence[JournalSample]) -> dict[str, float]:
+    """Means of what the environments measured, each over the samples that have it."""
+    measured: dict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        for name, value in sample.metrics.items():
+            measured[name].append(value)
+    shown = sorted(measured)[:MAX_ENVIRONMENT_NAMES]
+    means = {f"environment/{name}": float(np.mean(measured[name])) for name in shown}
+    num_dropped = len(measured) - len(shown)
+    return means | ({"environment/num_dropped_names": float(num_dropped)} if num_dropped else {})
+
+
+def _mean_where(name: str, values: Numbers, where: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """No figure where there is no such sample: a mean of nothing is none."""
+    return {name: float(values[where].mean())} if where.any() else {}
 
 
 @dataclass(slots=True)
