@@ -25,7 +25,12 @@ class Console:
 def format_line(step: int, metrics: Mapping[str, float]) -> str:
     """The tutorial's line.
 
-    >>> format_line(5, {"eval/all/pass_at_1": 0.26841})
-    'Step 5: eval/all/pass_at_1=0.2684'
+    >>> format_line(5, {"eval/all/pass_at_1": 0.26841, "policy/policy_lr": 1e-6})
+    'Step 5: eval/all/pass_at_1=0.2684, policy/policy_lr=1e-06'
     """
-    return f"Step {step}: " + ", ".join(f"{name}={value:.4f}" for name, value in metrics.items())
+    return f"Step {step}: " + ", ".join(f"{name}={_shown(value)}" for name, value in metrics.items())
+
+
+def _shown(value: float) -> str:
+    """Four decimals, unless they would make nothing of a learning rate."""
+    return f"{value:.3g}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"
