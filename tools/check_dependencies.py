@@ -27,7 +27,6 @@ NEEDED_BY_OTHERS: Final[Mapping[tuple[str, str], str]] = {
     ("tetrad-rollout", "jinja2"): "transformers renders chat templates with it and does not require it",
     ("tetrad-learner", "sqlalchemy"): "mlflow keeps the store in a run's folder with it; its skinny build does not",
     ("tetrad-learner", "alembic"): "the same",
-    ("tetrad-learner", "tetrad-learner"): "an extra that is the sum of the others",
 }
 
 

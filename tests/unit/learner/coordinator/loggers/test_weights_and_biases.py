@@ -1,6 +1,7 @@
 """The real wandb, offline: what it writes under the run's folder."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,25 @@ def test_without_key_and_mode_it_is_offline_and_says_how_to_upload(tmp_path) -> 
     (line,) = told
     assert line["event"] == "wandb_is_offline"
     assert line["upload"].startswith("wandb sync")
+
+
+@pytest.mark.usefixtures("no_account")
+def test_a_server_that_cannot_be_reached_leaves_the_run_on_this_disk(tmp_path, monkeypatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]  # nobody listens there once it is closed
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+
+    with capture_logs() as told:
+        logger = WeightsAndBiases(a_run_file(tmp_path), init_s=2.0)
+    logger.log(1, {"train/mean_reward": 0.5})
+    logger.close()
+
+    (line,) = told
+    assert line["event"] == "wandb_is_offline"
+    assert line["reason"].startswith("CommError")
+    (run,) = offline_runs(tmp_path)
+    assert b"train/mean_reward" in written(run)
 
 
 @pytest.mark.usefixtures("no_account")

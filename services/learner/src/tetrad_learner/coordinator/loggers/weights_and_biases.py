@@ -24,36 +24,27 @@ KEYS: Final = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
 ONLINE: Final = ("online", "run", "shared")
 SERVER: Final = "https://api.wandb.ai"
 MAX_ID: Final = 64
-INIT_S: Final = 60.0
+# Records wait meanwhile; afterwards the run is kept on this disk.
+INIT_S: Final = 30.0
 STEP: Final = "trainer/global_step"
 
 
 class WeightsAndBiases:
     """One W&B run; its folder is `wandb` in the run's."""
 
-    def __init__(self, run: RunFile) -> None:
+    def __init__(self, run: RunFile, *, init_s: float = INIT_S) -> None:
         import wandb
 
         # It tells every step of its own, with the whole configuration.
         logging.getLogger("wandb").setLevel(logging.WARNING)
-        self._wandb = wandb
-        mode = mode_without_key(os.environ)
-        self._run: Any = wandb.init(
-            project=run.project,
-            name=run.name,
-            id=run_id(run.run),
-            resume="allow",
-            dir=str(run.folder),
-            config=run.config,
-            mode=mode,
-            settings=wandb.Settings(silent=True, console="off", init_timeout=INIT_S),
-        )
+        self._wandb, self._init_s = wandb, init_s
+        if mode_without_key(os.environ) is None:
+            self._run: Any = self._online(run)
+        else:
+            self._run = self._offline(run, reason=f"there is neither a key nor {MODE}")
         # Not W&B's own step, which must not fall: an evaluation may come after the step that followed it.
         self._run.define_metric(STEP)
         self._run.define_metric("*", step_metric=STEP)
-        if mode is not None:
-            upload = f"wandb sync --append {run.folder / 'wandb'}/offline-run-*"
-            log.warning("wandb_is_offline", reason=f"there is neither a key nor {MODE}", upload=upload)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log one record."""
@@ -68,6 +59,32 @@ class WeightsAndBiases:
         """Upload what is left, and wait for the process that writes it: in a container it would end with this one."""
         self._run.finish()
         self._wandb.teardown()
+
+    def _online(self, run: RunFile) -> Any:
+        """Open the run as the environment says, or on this disk where the server is away or refuses it."""
+        try:
+            return self._init(run, mode=None)
+        except self._wandb.Error as error:
+            # Its service still holds the id of the run that it could not open.
+            self._wandb.teardown()
+            return self._offline(run, reason=f"{type(error).__name__}: {error}")
+
+    def _offline(self, run: RunFile, *, reason: str) -> Any:
+        upload = f"wandb sync {run.folder / 'wandb'}/offline-run-*"
+        log.warning("wandb_is_offline", reason=reason, upload=upload)
+        return self._init(run, mode="offline")
+
+    def _init(self, run: RunFile, *, mode: Literal["offline"] | None) -> Any:
+        return self._wandb.init(
+            project=run.project,
+            name=run.name,
+            id=run_id(run.run),
+            resume="allow",
+            dir=str(run.folder),
+            config=run.config,
+            mode=mode,
+            settings=self._wandb.Settings(silent=True, console="off", init_timeout=self._init_s),
+        )
 
 
 def mode_without_key(environ: Mapping[str, str]) -> Literal["offline"] | None:
