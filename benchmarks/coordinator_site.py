@@ -16,6 +16,7 @@ from typing import Final
 from coordinator_fakes import FakeRank, FakeRollout, a_bystander, a_process_to_watch
 
 from tetrad_config import RunConfig, load
+from tetrad_config.section import OFF
 from tetrad_learner.coordinator.checkpoints import Checkpoints
 from tetrad_learner.coordinator.compose import core_config
 from tetrad_learner.coordinator.core import Core
@@ -31,6 +32,7 @@ from tetrad_learner.coordinator.rank_set import RankSet
 from tetrad_learner.coordinator.registry import Registry
 from tetrad_learner.coordinator.reporting import Reporting
 from tetrad_learner.coordinator.run_folder import RunFolder, open_ledger
+from tetrad_learner.coordinator.sample_table import SampleTables
 from tetrad_learner.coordinator.service import Coordinator
 from tetrad_learner.coordinator.tasks import Tasks
 from tetrad_telemetry.metrics import Metrics
@@ -257,7 +259,13 @@ def _compose(cls: type[Site], config: RunConfig, transport: MemoryTransport, *, 
         listener=listener,
         checkpoints=checkpoints,
         loading=Loading(checkpoints=checkpoints, journal=folder.journal, run=run, origin=None),
-        reporting=Reporting(Metrics("learner", version="0"), [], samples_per_step=samples_per_step),
+        reporting=Reporting(
+            Metrics("learner", version="0"),
+            [],
+            samples_per_step=samples_per_step,
+            steps_per_epoch=1,
+            tables=SampleTables(interval=OFF),
+        ),
         payloads=Payloads(),
         handle=lambda _event: None,
         spawn=lambda _work: None,

@@ -19,10 +19,14 @@ DISTRIBUTION_OF: Final[Mapping[str, str]] = {
     "zmq": "pyzmq",
     # pydantic pins its core exactly; a range of our own could only contradict it.
     "pydantic_core": "pydantic",
+    # All of mlflow that a client needs; who has the whole of it has this too.
+    "mlflow": "mlflow-skinny",
 }
 # Declared, and needed, though our sources do not import them.
 NEEDED_BY_OTHERS: Final[Mapping[tuple[str, str], str]] = {
     ("tetrad-rollout", "jinja2"): "transformers renders chat templates with it and does not require it",
+    ("tetrad-learner", "sqlalchemy"): "mlflow keeps the store in a run's folder with it; its skinny build does not",
+    ("tetrad-learner", "alembic"): "the same",
 }
 
 

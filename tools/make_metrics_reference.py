@@ -9,8 +9,11 @@ from make_protocol_reference import table
 from reference_page import publish
 
 from tetrad_broadcaster.metrics import BroadcasterMetrics
+from tetrad_config.section import OFF
+from tetrad_learner.coordinator.loggers.guarded import Failures
 from tetrad_learner.coordinator.metric_names import NAMES
 from tetrad_learner.coordinator.reporting import Reporting
+from tetrad_learner.coordinator.sample_table import SampleTables
 from tetrad_reward.metrics import RewardMetrics
 from tetrad_rollout.metrics import RolloutMetrics
 from tetrad_telemetry.labels import Closed, Label
@@ -26,6 +29,24 @@ units are seconds, bytes, tokens, ratio. Labels come from closed sets, or are ca
 ones are counted as `other`. Besides those below, each process has `tetrad_build_info` and the usual ones of the
 Prometheus client (`process_*`, `python_*`).
 """
+
+ADDED: Final[Mapping[str, str]] = {
+    "train/mean_reward": "mean reward of the step's samples; also `reward/avg_raw_reward`",
+    "reward/mean_positive_reward": "the same with negative rewards as 0",
+    "reward/avg_pass_at_N": "share of groups of N samples with a reward above 0",
+    "reward/zero_variance_groups": "share of groups whose samples have one reward",
+    "generate/avg_num_tokens": "tokens of a response; also `min`, `max` and `std`",
+    "generate/avg_tokens_non_zero_rewards": "the same with a reward; `generate/avg_tokens_zero_rewards` without one",
+    "generate/truncated": "share of samples that did not end by themselves",
+    "environment/NAME": "mean of a metric of the environment; at most 64 names",
+    "timing/PHASE": "seconds: `generate`, `journal`, `train`, `publish`, `step`",
+    "trainer/global_step": "the training step; `trainer/epoch` counts from 0",
+    "trainer/samples_per_second": "of the whole step; also `trainer/tokens_per_second`",
+    "eval/DATASET/mean_reward": "of an evaluation, per dataset and `all`; also `avg_score`, which is the same, "
+    "`mean_positive_reward`, `pass_at_1` and `pass_at_N`; `eval_sampled/…` at the sampling of training",
+    "eval/num_missing": "evaluation samples that never came, where there are any",
+}
+"""What batches, clocks and evaluations add to the records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +119,8 @@ def recorded() -> dict[str, list[Row]]:
     """Every metric by service."""
     learner, rollout, reward = RecordingMetrics("learner"), RecordingMetrics("rollout"), RecordingMetrics("reward")
     broadcaster = RecordingMetrics("broadcaster", scope="broadcast")
-    Reporting(learner, [], samples_per_step=1)
+    Reporting(learner, [], samples_per_step=1, steps_per_epoch=1, tables=SampleTables(interval=OFF))
+    Failures(learner)
     RolloutMetrics(rollout)
     RewardMetrics(reward)
     BroadcasterMetrics(broadcaster)
@@ -122,11 +144,14 @@ def _labels(labels: Mapping[str, Label]) -> str:
 def _step_figures() -> str:
     rows = ((", ".join(f"`{name}`" for name in names), f"`{source}`") for source, names in NAMES.items())
     about = (
-        "Loggers (console, `metrics.jsonl`, TensorBoard) get one record per training step. What the ranks report "
-        "stands there under these names, the tutorial's first, then SkyRL's; beside them `train/mean_reward`, "
-        "`generate/…`, `timing/…`, `eval/…`."
+        "Every logger (`metrics.jsonl`, console, TensorBoard, W&B, MLflow, trackio) gets one record per training step "
+        "and one per evaluation. Names are SkyRL's, the tutorial's before them where it has others. What the ranks "
+        "report stands there as:"
     )
-    return f"## Figures of a step\n\n{about}\n\n" + table(("name in the logs", "reported by rank 0 as"), rows)
+    others = "What the coordinator adds:"
+    reported = table(("name in the logs", "reported by rank 0 as"), rows)
+    added = table(("name in the logs", "meaning"), ((f"`{name}`", about) for name, about in ADDED.items()))
+    return f"## Figures of a step\n\n{about}\n\n{reported}\n\n{others}\n\n{added}"
 
 
 if __name__ == "__main__":

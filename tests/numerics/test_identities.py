@@ -59,6 +59,18 @@ def test_progress_counts_every_micro_batch_of_every_phase(tied_model: Path) -> N
     }
 
 
+def test_a_step_says_what_each_of_its_samples_was_worth(tied_model: Path) -> None:
+    step = AStep()
+    trainer = Trainer.create(options(tied_model, algorithm=AlgorithmOptions(advantage_estimator="rloo")))
+
+    halves = [trainer.execute(step.only(order)).advantages for order in (range(12), range(11, -1, -1))]
+
+    rewards = step.rewards.reshape(step.num_groups, step.group_size)
+    others = (rewards.sum(axis=1, keepdims=True) - rewards) / (step.group_size - 1)
+    np.testing.assert_allclose(halves[0], (rewards - others).ravel(), atol=1e-6)
+    np.testing.assert_array_equal(halves[1], halves[0][::-1])
+
+
 def test_the_rollout_mismatch_is_the_distance_of_the_logprobs(tied_model: Path) -> None:
     step = AStep()
     distances = mismatch(tied_model, step)

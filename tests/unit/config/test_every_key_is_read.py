@@ -8,7 +8,7 @@ import pytest
 
 from tetrad_config import ConfigError, load
 from tetrad_config.notices import CONDITIONAL, FOLLOWERS
-from tetrad_config.refused import NOT_BUILT, UNBUILT_LOGGERS
+from tetrad_config.refused import NOT_BUILT
 from tetrad_config.schema import fields
 
 ROOT = Path(__file__).parents[3]
@@ -83,8 +83,9 @@ def test_conditions_name_keys_that_exist():
     assert [name for name in named if not any(is_below(key, [name]) for key in fields())] == []
 
 
-def test_loggers_that_are_not_built_are_the_only_ones_that_would_need_a_project():
+def test_a_project_matters_only_to_loggers_that_file_runs_under_one():
     (row,) = conditions_of("trainer.project_name")
 
-    assert not row.matters(load(["+experiment=demo", "trainer.logger=[console, tensorboard]"], environ={}).config)
-    assert set(UNBUILT_LOGGERS) == {"wandb", "mlflow", "swanlab"}
+    for logger, matters in (("console", False), ("tensorboard", False), ("wandb", True), ("mlflow", True)):
+        config = load(["+experiment=demo", f"trainer.logger=[{logger}]"], environ={}).config
+        assert row.matters(config) is matters, logger

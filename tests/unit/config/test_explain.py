@@ -27,7 +27,7 @@ import pytest
         ("trainer.resume_mode=newest", '"newest" is none of none, latest, from_path'),
         (
             "trainer.logger=wandbb",
-            '"wandbb" is none of console, tensorboard, wandb, mlflow, swanlab; did you mean wandb?',
+            '"wandbb" is none of console, tensorboard, wandb, mlflow, trackio, swanlab; did you mean wandb?',
         ),
         ("trainer.lr=3", "unknown key; did you mean trainer.policy.optimizer_config.lr?"),
         ("trainer.algorithm.kl_los_coef=0.1", "unknown key; did you mean trainer.algorithm.kl_loss_coef?"),

@@ -1,10 +1,12 @@
 """Machine: what a file asks for and a host lacks, and the overrides that make it run."""
 
 import dataclasses
+import sys
 
 import pytest
 
-from tetrad_config import MachineFacts, check_machine, commands_to_run, overrides_to_run, probe_machine
+from tetrad_config import MachineFacts, check_machine, commands_to_run, load, overrides_to_run, probe_machine
+from tetrad_config.trainer import Logger
 
 
 def a_machine(*, gpus=0, has_sglang=False, absent=(), is_offline=False):
@@ -15,6 +17,10 @@ def a_machine(*, gpus=0, has_sglang=False, absent=(), is_offline=False):
         is_offline=is_offline,
         absent=frozenset(absent),
     )
+
+
+def a_demo(*overrides):
+    return load(["+experiment=demo", *overrides], environ={}).config
 
 
 def test_the_tutorials_file_on_a_laptop_needs_one_override(load_tutorial):
@@ -86,3 +92,21 @@ def test_a_function_that_a_rank_could_not_use_is_refused_with_the_reason(load_ru
     (refusal,) = check_machine(config, machine)
 
     assert str(refusal) == "trainer.algorithm.policy_loss_type: asks for mine:gentle; no module 'mine'"
+
+
+def test_a_logger_that_is_not_installed_is_refused_with_the_command_that_installs_it():
+    machine = dataclasses.replace(a_machine(), missing_loggers=(Logger.MLFLOW,))
+
+    (refusal,) = check_machine(a_demo("trainer.logger=[console, mlflow]"), machine)
+
+    assert str(refusal) == (
+        "trainer.logger: asks for mlflow; it is not installed; fix: run `pip install 'tetrad-learner[mlflow]'`"
+    )
+
+
+def test_the_probe_names_each_missing_logger_once(monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackio", None)  # as Python marks what cannot be imported
+
+    facts = probe_machine(a_demo("trainer.logger=[trackio, console, trackio]"), {})
+
+    assert facts.missing_loggers == (Logger.TRACKIO,)

@@ -54,6 +54,7 @@ BUILTINS: Final[Mapping[str, Builtin]] = {
 FROM_SERVICES: Final[Mapping[str, FromService]] = {
     "grade": FromService("tetrad-reward", "score responses from a file with an environment"),
     "replay": FromService("tetrad-learner", "repeat a training step from its journal"),
+    "samples": FromService("tetrad-learner", "write a run's samples as one HTML file to look at"),
     "infer": FromService("tetrad-rollout", "generate from a checkpoint"),
 }
 

@@ -13,6 +13,7 @@ from typing import Final
 from tetrad_config.foreign import functions_of_others
 from tetrad_config.generator import Backend
 from tetrad_config.layer import Origin
+from tetrad_config.loggers import install_command
 from tetrad_config.machine_facts import MachineFacts, files_read, models_loaded
 from tetrad_config.overrides import PRESET_GROUP
 from tetrad_config.run import RunConfig
@@ -177,12 +178,18 @@ def _functions(config: RunConfig, facts: MachineFacts, _origins: Origins) -> Ite
             yield Refusal(key=key, asked=function, found=facts.unusable[key])
 
 
+def _loggers(_config: RunConfig, facts: MachineFacts, _origins: Origins) -> Iterator[Refusal]:
+    for logger in facts.missing_loggers:
+        command = install_command(logger)
+        yield Refusal(key="trainer.logger", asked=str(logger), found="it is not installed", command=command)
+
+
 def check_machine(config: RunConfig, facts: MachineFacts, *, origins: Origins | None = None) -> list[Refusal]:
     """Return where `config` asks for what the machine lacks; empty means that it can run here.
 
     With the `origins` of the values, the overrides that are named also win over what stands on the command line.
     """
-    checks = (_engine, _gpus, _number_format, _model_files, _data_files, _functions)
+    checks = (_engine, _gpus, _number_format, _model_files, _data_files, _functions, _loggers)
     return [refusal for check in checks for refusal in check(config, facts, origins or {})]
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from tetrad_config.foreign import functions_of_others, unusable
+from tetrad_config.loggers import missing_loggers
 from tetrad_config.run import RunConfig
 from tetrad_config.section import OFF
+from tetrad_config.trainer import Logger
 
 _NVIDIA_SMI: Final = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
 _PROBE_TIMEOUT_S: Final = 10.0
@@ -34,6 +36,8 @@ class MachineFacts:
     """Files and models that the run file names and that are not here."""
     unusable: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with the functions of others that the run file names, by key."""
+    missing_loggers: tuple[Logger, ...] = ()
+    """Loggers that the run file names and whose package is not installed."""
 
 
 def _visible(names: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -103,4 +107,5 @@ def probe_machine(config: RunConfig, environ: Mapping[str, str]) -> MachineFacts
         is_offline=is_offline,
         absent=frozenset(absent),
         unusable=unusable(functions_of_others(config)),
+        missing_loggers=missing_loggers(config),
     )

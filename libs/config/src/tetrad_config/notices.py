@@ -246,6 +246,11 @@ CONDITIONAL: Final[tuple[Conditional, ...]] = (
         lambda config: f"trainer.logger={', '.join(config.trainer.logger)}",
     ),
     Conditional(
+        ("trainer.log_example_interval",),
+        lambda config: any(logger is not Logger.CONSOLE for logger in config.trainer.logger),
+        lambda config: f"trainer.logger={', '.join(config.trainer.logger) or '[]'}, which shows no tables",
+    ),
+    Conditional(
         ("trainer.export_path",),
         lambda config: config.trainer.dump_eval_results,
         lambda _: "dump_eval_results=false; every checkpoint is a Hugging Face folder already",

@@ -160,8 +160,6 @@ NOT_BUILT: Final[Mapping[str, Refusable]] = {
 }
 
 UNBUILT_LOGGERS: Final[Mapping[str, str]] = {
-    "wandb": "Weights & Biases is not built yet",
-    "mlflow": "MLflow is not built yet",
     "swanlab": "SwanLab is not built yet",
 }
 
@@ -198,7 +196,10 @@ def _logger_problems(tree: Tree) -> Iterator[Problem]:
         if isinstance(name, str) and name in UNBUILT_LOGGERS:
             yield Problem(
                 key="trainer.logger",
-                message=f"{name} is refused: {UNBUILT_LOGGERS[name]}; accepted: console, tensorboard",
+                message=(
+                    f"{name} is refused: {UNBUILT_LOGGERS[name]}; "
+                    "accepted: console, tensorboard, wandb, mlflow, trackio"
+                ),
             )
 
 

@@ -34,6 +34,7 @@ UNHASHED: Final[tuple[str, ...]] = (
     "trainer.run_dir",
     "trainer.overwrite",
     "trainer.logger",
+    "trainer.log_example_interval",
     "trainer.stall_timeout",
     "trainer.epochs",
     "trainer.max_steps",

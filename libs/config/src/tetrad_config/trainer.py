@@ -46,6 +46,7 @@ class Logger(StrEnum):
     TENSORBOARD = "tensorboard"
     WANDB = "wandb"
     MLFLOW = "mlflow"
+    TRACKIO = "trackio"
     SWANLAB = "swanlab"
 
 
@@ -174,7 +175,9 @@ class Trainer(Section):
     overwrite: bool = False
     """Whether `resume_mode=none` may clear a run folder that exists already."""
     logger: Loggers = (Logger.CONSOLE, Logger.TENSORBOARD)
-    """Where metrics go besides the console and the run's `metrics.jsonl`, which get them always."""
+    """Where metrics go, any of them at once, besides the run's `metrics.jsonl`, which gets them always."""
+    log_example_interval: Interval = 10
+    """Training steps between tables of samples in the loggers that show tables, the first step included; -1: none."""
     stall_timeout: Seconds = 600.0
     """Seconds without a usable engine, or without any progress, after which the run saves and fails."""
 

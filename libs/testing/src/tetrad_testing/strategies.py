@@ -18,7 +18,7 @@ from tetrad_wire.catalog import CLASSES
 from tetrad_wire.messages.episodes import EpisodeStepped, GradeOutcome, OpenEpisodes
 from tetrad_wire.messages.leases import LeaseGranted, LeasesRenewed, SampleFinished, VersionSpan
 from tetrad_wire.messages.membership import Desired
-from tetrad_wire.messages.steps import ExecuteStep
+from tetrad_wire.messages.steps import ExecuteStep, StepCredited
 from tetrad_wire.plain import MAX_INTEGER, MIN_INTEGER
 from tetrad_wire.scores import MAX_SCORES
 
@@ -156,6 +156,14 @@ def _agree_step(draw: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
+def _agree_credit(draw: Callable[..., Any]) -> dict[str, Any]:
+    num_samples = draw(st.integers(0, MAX_ITEMS))
+    return {
+        "sample_index": draw(arrays("int32", num_samples, st.integers(0, 2**31 - 1))),
+        "advantages": draw(arrays("float32", num_samples)),
+    }
+
+
 _BY_TYPE: Final[dict[Any, st.SearchStrategy[Any]]] = {
     int: INTEGERS,
     float: st.floats(),
@@ -174,4 +182,5 @@ _AGREEMENTS: Final[dict[type[msgspec.Struct], Callable[[Callable[..., Any]], dic
     Desired: _agree_desired,
     SampleFinished: _agree_sample,
     ExecuteStep: _agree_step,
+    StepCredited: _agree_credit,
 }

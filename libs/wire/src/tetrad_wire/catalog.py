@@ -34,6 +34,7 @@ CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
     "rank_ready": steps.RankReady,
     "execute_step": steps.ExecuteStep,
     "step_progressed": steps.StepProgressed,
+    "step_credited": steps.StepCredited,
     "step_executed": steps.StepExecuted,
     "step_failed": steps.StepFailed,
     "publish_weights": steps.PublishWeights,

@@ -9,7 +9,7 @@ from tetrad_config import dump_resolved, load
 from tetrad_learner.coordinator.checkpoints import Checkpoints
 from tetrad_learner.coordinator.core import facts as fa
 from tetrad_learner.coordinator.core.tables import DropReason
-from tetrad_learner.coordinator.loggers import JsonLines
+from tetrad_learner.coordinator.loggers.json_lines import JsonLines
 from tetrad_learner.coordinator.store import Store
 from tetrad_learner.replay.source import ReplayError, Source
 from tetrad_trajectories.journal import JournalStep, step_path, write_step

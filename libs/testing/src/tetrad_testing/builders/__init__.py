@@ -32,6 +32,7 @@ from tetrad_testing.builders.membership import (
 )
 from tetrad_testing.builders.steps import (
     a_copied,
+    a_credit,
     a_failed_publish,
     a_failed_save,
     a_failed_step,
@@ -136,6 +137,7 @@ BUILDERS: Final[dict[str, Callable[..., msgspec.Struct]]] = {
     "rank_ready": a_ready_rank,
     "execute_step": a_step,
     "step_progressed": a_progress,
+    "step_credited": a_credit,
     "step_executed": an_execution,
     "step_failed": a_failed_step,
     "publish_weights": a_publish_order,

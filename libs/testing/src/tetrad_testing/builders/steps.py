@@ -62,6 +62,18 @@ def an_execution(**changes: Changes) -> steps.StepExecuted:
     return steps.StepExecuted(**fields | changes)
 
 
+def a_credit(**changes: Changes) -> steps.StepCredited:
+    """Two samples of rank 0, one better than the other."""
+    fields: dict[str, Any] = {
+        "rank": 0,
+        "step": 1,
+        "lineage": 1,
+        "sample_index": np.array([0, 1], dtype=np.int32),
+        "advantages": np.array([0.5, -0.5], dtype=np.float32),
+    }
+    return steps.StepCredited(**fields | changes)
+
+
 def a_failed_step(**changes: Changes) -> steps.StepFailed:
     """A loss that is not finite."""
     fields: dict[str, Any] = {

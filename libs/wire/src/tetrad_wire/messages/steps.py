@@ -89,6 +89,27 @@ class StepExecuted(msgspec.Struct, frozen=True, kw_only=True):
     """From rank 0 only, already reduced over ranks."""
 
 
+class StepCredited(msgspec.Struct, frozen=True, kw_only=True):
+    """What the samples of this rank turned out to be worth; sent before StepExecuted, for the eyes only."""
+
+    rank: int
+    """From 0."""
+    step: int
+    """Training step."""
+    lineage: int
+    """Of the ExecuteStep."""
+    sample_index: np.ndarray
+    """int32[n]: position of each of this rank's samples in the ordered batch of the step."""
+    advantages: np.ndarray
+    """float32[n]: mean over the trained tokens of each sample; NaN where none is trained."""
+
+    def __post_init__(self) -> None:
+        """Arrays have the types and lengths above."""
+        require(self.sample_index, "sample_index", "int32")
+        require_range(self.sample_index, "sample_index", low=0)
+        require(self.advantages, "advantages", "float32", length=len(self.sample_index))
+
+
 class StepFailed(msgspec.Struct, frozen=True, kw_only=True):
     """The step gave a non-finite loss or gradient; nothing was applied."""
 

@@ -1,10 +1,12 @@
 """`--check`: whether the learner could run here. Looks at files; opens no ledger and loads no torch."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from tetrad_config import CoordinatorSettings, RunConfig
 from tetrad_config.machine_facts import files_read, models_loaded
+from tetrad_learner.coordinator.loggers.opening import check_loggers
 from tetrad_runtime.exits import ConfigFault, ExitCode, MachineFault
 from tetrad_transport.endpoints import check_endpoint
 
@@ -18,6 +20,7 @@ def check(settings: CoordinatorSettings, config: RunConfig) -> int:
     missing = [f"{key}: there is no {name}" for key, name in _named(config) if not Path(name).exists()]
     if missing:
         raise ConfigFault("\n".join(missing))
+    check_loggers(config, os.environ)
     check_writable(settings.run_dir)
     num_files = sum(len(files) for files in files_read(config).values())
     print(f"ok: {settings.name} trains {config.trainer.policy.model.path} on {num_files} files in {settings.run_dir}")

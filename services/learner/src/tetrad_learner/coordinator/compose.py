@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
 
 from tetrad_config import CoordinatorSettings, RunConfig
 from tetrad_config.correction import DynamicSamplingType
 from tetrad_config.process import PREFIX
-from tetrad_config.trainer import Logger
 from tetrad_config.variables import variable_of
 from tetrad_learner.coordinator.checkpoints import Checkpoints
 from tetrad_learner.coordinator.core import Core, CoreConfig
@@ -21,13 +19,15 @@ from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_learner.coordinator.core.skipping import SkipError, skipped
 from tetrad_learner.coordinator.evaluation import ALL
 from tetrad_learner.coordinator.loading import Loading
-from tetrad_learner.coordinator.loggers import Console, JsonLines, MetricLogger, TensorBoard
+from tetrad_learner.coordinator.loggers.guarded import Failures
+from tetrad_learner.coordinator.loggers.opening import METRICS, check_loggers, open_loggers
 from tetrad_learner.coordinator.mailroom import Mailroom
 from tetrad_learner.coordinator.payloads import Payloads
 from tetrad_learner.coordinator.performer import Performer
 from tetrad_learner.coordinator.registry import Registry
 from tetrad_learner.coordinator.reporting import Reporting, seconds_since_start
 from tetrad_learner.coordinator.run_folder import RunFolder, check_same_run, open_ledger
+from tetrad_learner.coordinator.sample_table import SampleTables
 from tetrad_learner.coordinator.service import Coordinator, restored_core
 from tetrad_learner.coordinator.store import Store
 from tetrad_learner.coordinator.summary import draw_curve, read_records, write_summary
@@ -44,11 +44,10 @@ from tetrad_transport import Listener, ZmqTransport
 from tetrad_wire.ids import RunId
 from tetrad_wire.messages.membership import RunState
 
-METRICS: Final = "metrics.jsonl"
-
 
 async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, drain: asyncio.Event) -> ExitCode:
     """Run the coordinator of one run to its end."""
+    check_loggers(config, os.environ)
     folder = RunFolder(settings.run_dir)
     folder.lock()
     checkpoints = Checkpoints(
@@ -78,7 +77,9 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
             listener=listener,
             checkpoints=checkpoints,
             loading=_loading(store, folder, checkpoints),
-            reporting=_reporting(metrics, config, folder),
+            reporting=_reporting(
+                metrics, config, folder, run=listener.stamp.run, epoch_steps=_steps_per_epoch(config, training)
+            ),
             payloads=Payloads(),
             handle=lambda _event: None,
             spawn=lambda _work: None,
@@ -93,7 +94,7 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
             lag = asyncio.create_task(watch_event_loop(metrics))
             code = await Coordinator(performer, core).run(drain)
             lag.cancel()
-        performer.reporting.close()
+            await asyncio.to_thread(performer.reporting.close)
         if core.state is RunState.ENDED:
             await asyncio.to_thread(_summarise, performer, config)
         listener.close()
@@ -115,10 +116,12 @@ def _core(performer: Performer, *, epoch: int) -> Core:
     return restored_core(core, performer, now=asyncio.get_running_loop().time())
 
 
-def _reporting(metrics: Metrics, config: RunConfig, folder: RunFolder) -> Reporting:
+def _reporting(metrics: Metrics, config: RunConfig, folder: RunFolder, *, run: str, epoch_steps: int) -> Reporting:
     return Reporting(
         metrics,
-        _loggers(config, folder),
+        open_loggers(config, folder=folder.path, run=run, failures=Failures(metrics)),
+        steps_per_epoch=epoch_steps,
+        tables=SampleTables(interval=config.trainer.log_example_interval),
         samples_per_step=config.trainer.train_batch_size * config.generator.n_samples_per_prompt,
         logged_step=_last_logged_step(folder),
         logged_rounds=_logged_rounds(folder),
@@ -250,15 +253,6 @@ def _loading(store: Store, folder: RunFolder, checkpoints: Checkpoints) -> Loadi
         run=store.meta("run") or "",
         origin=Path(origin) if origin else None,
     )
-
-
-def _loggers(config: RunConfig, folder: RunFolder) -> list[MetricLogger]:
-    loggers: list[MetricLogger] = [JsonLines(folder.path / METRICS)]
-    if Logger.CONSOLE in config.trainer.logger:
-        loggers.append(Console())
-    if Logger.TENSORBOARD in config.trainer.logger:
-        loggers.append(TensorBoard(folder.path / "tensorboard"))
-    return loggers
 
 
 def _last_logged_step(folder: RunFolder) -> int:

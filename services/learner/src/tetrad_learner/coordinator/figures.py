@@ -1,18 +1,23 @@
 """Figures of a step: what was generated, how it was rewarded, where the time went."""
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from tetrad_learner.coordinator.core.tables import DropReason
 from tetrad_learner.coordinator.store import DrawnSample
-from tetrad_trajectories.journal import Place
+from tetrad_trajectories.journal import JournalSample, Place
 from tetrad_wire.messages.leases import FinishReason
 
 REFUSED: Final = frozenset({DropReason.FILTERED.value, DropReason.REPLACED.value})
+# Names that environments choose; those beyond are counted instead.
+MAX_ENVIRONMENT_NAMES: Final = 64
+Numbers = npt.NDArray[Any]
 
 
 def batch_figures(order: Sequence[Place]) -> dict[str, float]:
@@ -35,6 +40,9 @@ def batch_figures(order: Sequence[Place]) -> dict[str, float]:
         "generate/max_num_tokens": float(lengths.max()),
         "generate/std_num_tokens": float(lengths.std()),
         "generate/truncated": float(1 - finished.mean()),
+        **_mean_where("generate/avg_tokens_non_zero_rewards", lengths, rewards != 0),
+        **_mean_where("generate/avg_tokens_zero_rewards", lengths, rewards == 0),
+        **environment_figures(samples),
     }
 
 
@@ -57,6 +65,23 @@ def drawn_figures(drawn: Sequence[DrawnSample], *, batch_size: int) -> dict[str,
         "sampling/batches": num_judged / batch_size,
         "sampling/filtered": len(refused) / num_judged,
     }
+
+
+def environment_figures(samples: Sequence[JournalSample]) -> dict[str, float]:
+    """Means of what the environments measured, each over the samples that have it."""
+    measured: dict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        for name, value in sample.metrics.items():
+            measured[name].append(value)
+    shown = sorted(measured)[:MAX_ENVIRONMENT_NAMES]
+    means = {f"environment/{name}": float(np.mean(measured[name])) for name in shown}
+    num_dropped = len(measured) - len(shown)
+    return means | ({"environment/num_dropped_names": float(num_dropped)} if num_dropped else {})
+
+
+def _mean_where(name: str, values: Numbers, where: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """No figure where there is no such sample: a mean of nothing is none."""
+    return {name: float(values[where].mean())} if where.any() else {}
 
 
 @dataclass(slots=True)

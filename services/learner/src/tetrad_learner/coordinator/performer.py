@@ -16,6 +16,7 @@ from tetrad_learner.coordinator.checkpoints import LEDGER, Checkpoint, Checkpoin
 from tetrad_learner.coordinator.committer import Committer
 from tetrad_learner.coordinator.core import effects as ef
 from tetrad_learner.coordinator.core import events as ev
+from tetrad_learner.coordinator.core.keys import training
 from tetrad_learner.coordinator.evaluation import EvaluationRound
 from tetrad_learner.coordinator.figures import Stopwatch, batch_figures, drawn_figures
 from tetrad_learner.coordinator.loading import Loading
@@ -27,6 +28,8 @@ from tetrad_learner.coordinator.registry import Registry
 from tetrad_learner.coordinator.reporting import Reporting
 from tetrad_learner.coordinator.rows import mini_batch_ends
 from tetrad_learner.coordinator.run_folder import RunFolder
+from tetrad_learner.coordinator.sample_table import TableRow, rows_of
+from tetrad_learner.coordinator.shaping import shaping_of
 from tetrad_learner.coordinator.store import Store
 from tetrad_learner.coordinator.tasks import Tasks
 from tetrad_telemetry.logs import get_logger
@@ -186,6 +189,8 @@ class Performer:
             # Its figures went with the process that sealed it; where they were written, they are not written again.
             self.reporting.note(effect.step, batch_figures(step.places))
         await self._note_drawn(effect.step)
+        if self.reporting.tables.is_due(effect.step):
+            self.reporting.tables.open(effect.step, lineage=effect.lineage, rows=self._table_rows(step))
         orders = await asyncio.to_thread(
             step_orders, step, self.config, lineage=effect.lineage, world_size=self.world_size
         )
@@ -196,6 +201,13 @@ class Performer:
         if self.committer is not None:
             drawn = await self.committer.call(lambda: self.store.drawn_for(step))
             self.reporting.note(step, drawn_figures(drawn, batch_size=self.config.trainer.train_batch_size))
+
+    def _table_rows(self, step: JournalStep) -> tuple[TableRow, ...]:
+        return rows_of(
+            [place.sample for place in step.places],
+            prompt_of=lambda draw: self.tasks.prompt(training(draw)),
+            shaping=shaping_of(self.config),
+        )
 
     # ---- ranks
 

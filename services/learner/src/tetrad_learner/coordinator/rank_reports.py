@@ -18,6 +18,7 @@ from tetrad_wire.messages.steps import (
     CheckpointSaved,
     PublishFailed,
     RankReady,
+    StepCredited,
     StepExecuted,
     StepFailed,
     StepProgressed,
@@ -29,6 +30,7 @@ log = get_logger(__name__)
 RANK_REPORTS: Final = (
     RankReady,
     StepProgressed,
+    StepCredited,
     StepExecuted,
     StepFailed,
     WeightsPublished,
@@ -79,6 +81,8 @@ class RankReports:
     def _take(self, ranks: RankSet, body: msgspec.Struct) -> None:
         now = self._performer.now()
         match body:
+            case StepCredited():
+                self._performer.reporting.tables.credit(body)
             case StepExecuted():
                 self._take_executed(ranks, body)
             case StepFailed():

@@ -3,13 +3,15 @@
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tetrad_learner.coordinator.core.tables import DropReason
 from tetrad_learner.coordinator.evaluation import EvaluationRound
 from tetrad_learner.coordinator.figures import Stopwatch
-from tetrad_learner.coordinator.loggers import MetricLogger
+from tetrad_learner.coordinator.loggers.logger import MetricLogger
 from tetrad_learner.coordinator.metric_names import logged_names
+from tetrad_learner.coordinator.sample_table import SampleTables
 from tetrad_telemetry.logs import get_logger
 from tetrad_telemetry.metrics import Metrics, closed
 
@@ -28,12 +30,16 @@ class Reporting:
         loggers: Sequence[MetricLogger],
         *,
         samples_per_step: int,
+        steps_per_epoch: int,
+        tables: SampleTables,
         logged_step: int = 0,
         logged_rounds: Iterable[int] = (),
     ) -> None:
         self._loggers = loggers
-        self._samples_per_step = samples_per_step
+        self._samples_per_step, self._steps_per_epoch = samples_per_step, max(1, steps_per_epoch)
         self._figures: dict[int, dict[str, float]] = {}
+        self.tables = tables
+        """Of samples of steps that are not reported yet."""
         self.logged_step = logged_step
         """Steps up to here are in the logs already; a replay does not repeat them."""
         self.logged_rounds = set(logged_rounds)
@@ -90,7 +96,7 @@ class Reporting:
 
     def report_step(self, step: int, watch: Stopwatch) -> None:
         """Write the figures of a step whose new weights are out."""
-        figures = self._figures.pop(step, {})
+        figures, rows = self._figures.pop(step, {}), self.tables.take(step)
         # What was replayed on the way to this step is in the logs already.
         self._figures = {later: kept for later, kept in self._figures.items() if later > step}
         if step <= self.logged_step or not figures:
@@ -102,11 +108,15 @@ class Reporting:
         tokens = figures.get("generate/avg_num_tokens", 0.0) * self._samples_per_step
         rates = {
             "trainer/global_step": float(step),
+            "trainer/epoch": float((step - 1) // self._steps_per_epoch),
             "trainer/samples_per_second": self._samples_per_step / seconds,
             "trainer/tokens_per_second": tokens / seconds,
         }
         head = {name: figures.pop(name) for name in LEADING if name in figures}
         self._write(step, head | figures | timings | rates)
+        if rows:
+            for logger in self._loggers:
+                logger.log_samples(step, rows)
         self._export(head | figures, timings)
 
     def report_evaluation(self, round_: EvaluationRound, *, missing: int) -> Mapping[str, float]:
@@ -124,9 +134,10 @@ class Reporting:
         return scores
 
     def close(self) -> None:
-        """Flush every logger."""
-        for logger in self._loggers:
-            logger.close()
+        """Flush every logger, all at once: each may wait for a server. Blocks: use a thread."""
+        if self._loggers:
+            with ThreadPoolExecutor(len(self._loggers), "closing") as closing:
+                list(closing.map(lambda logger: logger.close(), self._loggers))
 
     def _write(self, step: int, metrics: Mapping[str, float]) -> None:
         for logger in self._loggers:

@@ -33,6 +33,7 @@ from tetrad_wire.messages.steps import (
     PublishFailed,
     PublishWeights,
     SaveCheckpoint,
+    StepCredited,
     StepExecuted,
     StepFailed,
     StepProgressed,
@@ -111,6 +112,15 @@ class RankShell:
         self._executed = (order.step, order.lineage)
         metrics = result.metrics if self._rank == 0 else {}
         warn_about(metrics, step=order.step)
+        self._link.send(
+            StepCredited(
+                rank=self._rank,
+                step=order.step,
+                lineage=order.lineage,
+                sample_index=order.sample_index,
+                advantages=result.advantages,
+            )
+        )
         self._link.send(StepExecuted(rank=self._rank, step=order.step, lineage=order.lineage, metrics=metrics))
 
     def _fail(self, order: ExecuteStep, error: NonFiniteError) -> None:

@@ -3,13 +3,15 @@
 Owns which tokens advantages are made and normalized over. The formulas are tetrad_algorithms'. Must not know of models.
 """
 
-# N samples of the step, on all ranks · K trained tokens of this rank
+# N samples of the step, on all ranks · S samples of this rank · K trained tokens of this rank
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tetrad_algorithms.advantages import (
@@ -36,8 +38,20 @@ class Credit:
     """float64[K]; 0 where a token is masked by the correction."""
     returns_K: Tensor | None
     """float64[K]: targets of the critic; None without one."""
+    keep_K: Tensor
+    """bool[K]: False where a token is masked by the correction."""
     metrics: dict[str, float]
     """Equal on all ranks."""
+
+    def by_sample(self, tokens: TrainedTokens, sample_index: NDArray[np.int32]) -> NDArray[np.float32]:
+        """float32[S]: mean over the tokens of each sample that the loss keeps; NaN where it keeps none."""
+        place_S = np.argsort(sample_index)
+        owner_K = np.searchsorted(sample_index, tokens.sample_K[self.keep_K].numpy(), sorter=place_S)
+        sums = np.bincount(owner_K, weights=self.advantages_K[self.keep_K].numpy(), minlength=len(sample_index))
+        counts = np.bincount(owner_K, minlength=len(sample_index))
+        means = np.full(len(sample_index), np.nan, np.float32)
+        means[place_S] = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+        return means
 
 
 class CreditAssigner:
@@ -93,6 +107,7 @@ class CreditAssigner:
         return Credit(
             advantages_K=advantages_K,
             returns_K=found.returns_T,
+            keep_K=keep_K,
             metrics=figures | rewards_mean | rewards.metrics | _warnings(found),
         )
 

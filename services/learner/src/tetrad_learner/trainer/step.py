@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tetrad_algorithms.masking import reductions
@@ -43,6 +45,8 @@ class StepResult:
 
     metrics: dict[str, float]
     """Equal on all ranks but for `seconds_*`."""
+    advantages: NDArray[np.float32]
+    """float32[S]: of each of this rank's samples, the mean over its trained tokens; NaN where none is trained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,10 @@ class TrainingStep:
         if self._value_step is not None:
             metrics |= self._value_step.execute(subject, credit, known, monitor=monitor)
         metrics |= self._train_policy(subject, known, verdict, credit, monitor)
-        return StepResult(metrics=metrics | {f"seconds_{name}": s for name, s in monitor.watch.seconds().items()})
+        return StepResult(
+            metrics=metrics | {f"seconds_{name}": s for name, s in monitor.watch.seconds().items()},
+            advantages=credit.by_sample(subject.tokens, batch.sample_index),
+        )
 
     def _subject(self, batch: StepBatch) -> Subject:
         """Check the batch, and take out of it what is known to teach nothing."""
