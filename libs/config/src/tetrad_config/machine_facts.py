@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tetrad_config.foreign import functions_of_others, unusable
+from tetrad_config.model_size import linear_layers
 from tetrad_config.run import RunConfig
 from tetrad_config.section import OFF
 
@@ -34,6 +35,8 @@ class MachineFacts:
     """Files and models that the run file names and that are not here."""
     unusable: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with the functions of others that the run file names, by key."""
+    layers: tuple[str, ...] | None = None
+    """Linear layers of the model that gets adapters; None where it gets none, or they cannot be looked up here."""
 
 
 def _visible(names: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -103,4 +106,11 @@ def probe_machine(config: RunConfig, environ: Mapping[str, str]) -> MachineFacts
         is_offline=is_offline,
         absent=frozenset(absent),
         unusable=unusable(functions_of_others(config)),
+        layers=_layers_of_adapters(config),
     )
+
+
+def _layers_of_adapters(config: RunConfig) -> tuple[str, ...] | None:
+    policy = config.trainer.policy.model
+    layers = linear_layers(policy.path) if policy.lora.rank > 0 else None
+    return None if layers is None else tuple(layers)
