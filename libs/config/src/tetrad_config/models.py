@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -12,13 +11,6 @@ from tetrad_config.section import Count, FileOrHubName, NonNegativeInt, Options,
 
 ALL_LINEAR: Final = "all-linear"
 """Every linear layer but the output layer."""
-
-
-class LoraInit(StrEnum):
-    """How adapters begin: all of them change nothing yet."""
-
-    KAIMING = "kaiming"
-    GAUSSIAN = "gaussian"
 
 
 class Lora(Section):
@@ -34,8 +26,8 @@ class Lora(Section):
     """Names of the layers that get adapters (`q_proj`), or `all-linear`: all but the output layer."""
     exclude_modules: Texts = ()
     """Names of layers that get none."""
-    init_method: Annotated[LoraInit, Field(strict=False)] = LoraInit.KAIMING
-    """How the first factor of an adapter is drawn (peft's `init_lora_weights`); the second is zero."""
+    init_method: str = "kaiming"
+    """How the first factor of an adapter is drawn (peft's `init_lora_weights`), kaiming | gaussian; the second is 0."""
 
 
 class PolicyModel(Section):

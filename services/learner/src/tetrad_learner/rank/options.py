@@ -55,7 +55,7 @@ def _lora_options(lora: Lora) -> LoraOptions | None:
         dropout=lora.dropout,
         target_modules=lora.target_modules,
         exclude_modules=lora.exclude_modules,
-        init_method=LoraInit(lora.init_method.value),
+        init_method=LoraInit(lora.init_method),
     )
 
 
