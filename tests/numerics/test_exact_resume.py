@@ -42,11 +42,12 @@ def with_a_moving_reference(_model: Path) -> dict[str, Any]:
     return {"reference_interval": 2, "algorithm": AlgorithmOptions(use_kl_loss=True, kl_loss_coef=0.1)}
 
 
-def with_adapters(_model: Path) -> dict[str, Any]:
-    """Chance decides what is dropped, and goes on where it was."""
+def with_adapters(model: Path) -> dict[str, Any]:
+    """Chance decides what is dropped, and goes on where it was; a critic beside them has all its weights trained."""
     return {
         "lora": LoraOptions(rank=4, dropout=0.3),
-        "algorithm": AlgorithmOptions(use_kl_loss=True, kl_loss_coef=0.1),
+        "critic": CriticOptions(path=str(model), mini_batch_prompts=3, optimizer=FALLING),
+        "algorithm": AlgorithmOptions(advantage_estimator="gae", use_kl_loss=True, kl_loss_coef=0.1),
     }
 
 

@@ -20,7 +20,7 @@ from tetrad_learner.trainer.algorithm_options import AlgorithmOptions
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_learner.trainer.errors import CheckpointError
 from tetrad_learner.trainer.export import gathered_weights
-from tetrad_learner.trainer.options import LoraOptions, OptimizerOptions
+from tetrad_learner.trainer.options import ComputeDtype, LoraOptions, OptimizerOptions
 from tetrad_learner.trainer.policy import named_adapters, named_weights
 
 pytestmark = pytest.mark.usefixtures("lone_rank")
@@ -214,6 +214,18 @@ def test_recomputed_activations_change_nothing(tied_model: Path) -> None:
     plain, recomputed = (trained(tied_model, gradient_checkpointing=on) for on in (False, True))
 
     np.testing.assert_allclose(exported(plain), exported(recomputed), rtol=0, atol=1e-6)
+
+
+def test_adapters_are_kept_in_float32_whatever_is_computed_in(tied_model: Path) -> None:
+    trainer = a_trainer(tied_model, algorithm=KL, compute_dtype=ComputeDtype.BFLOAT16)
+
+    found = [trainer.execute(AStep(seed=seed, step=seed + 1).share()).metrics for seed in range(2)]
+
+    assert (found[0]["kl_loss"], found[0]["ppo_kl"]) == (0.0, 0.0)
+    assert found[1]["kl_loss"] > 0.0
+    assert {tensor.dtype for tensor in trainer._tensors().values()} == {torch.float32}
+    stored = load_file(tied_model / "model.safetensors")
+    assert all(torch.equal(whole(tensor), stored[name]) for name, tensor in named_weights(trainer._policy))
 
 
 # ── merging ──

@@ -115,6 +115,7 @@ def test_switched_off_the_model_is_its_base_bit_for_bit_and_comes_back() -> None
 
     with adapters.off():
         off = model(input_ids=ids).logits
+        assert all(factor.requires_grad for _name, factor in adapters.named_tensors())
 
     assert torch.equal(off, base)
     assert torch.equal(model(input_ids=ids).logits, adapted)

@@ -72,7 +72,7 @@ class Adapters:
             return None
         layer = self._layers[path]
         down_KI, up_OK = (whole_tensor(getattr(layer, factor)[ADAPTER].weight) for factor in FACTORS)
-        correction_OI = (up_OK @ down_KI) * layer.scaling[ADAPTER]
+        correction_OI: Tensor = (up_OK @ down_KI) * layer.scaling[ADAPTER]
         # GPT-2's layers keep their weight the other way round.
         return correction_OI.T if getattr(layer, "fan_in_fan_out", False) else correction_OI
 
@@ -88,6 +88,10 @@ class Adapters:
     def _switch(self, *, is_on: bool) -> None:
         for layer in self._layers.values():
             layer.enable_adapters(is_on)
+        # peft takes the gradient from what is off. FSDP2 looks once, in the first pass of all, for what it will have to
+        # reduce and in which number format; that pass may be the reference's.
+        for _name, factor in self.named_factors():
+            factor.requires_grad_(requires_grad=True)
 
 
 def add_adapters(causal_lm: PreTrainedModel, lora: LoraOptions, *, seed: int, base: str) -> Adapters:
