@@ -20,7 +20,7 @@ from tetrad_learner.trainer.algorithm_options import AlgorithmOptions
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_learner.trainer.errors import CheckpointError
 from tetrad_learner.trainer.export import gathered_weights
-from tetrad_learner.trainer.options import ComputeDtype, LoraOptions, OptimizerOptions
+from tetrad_learner.trainer.options import ComputeDtype, LoraOptions, OptimizerOptions, RowLayout, ShardingOptions
 from tetrad_learner.trainer.policy import named_adapters, named_weights
 
 pytestmark = pytest.mark.usefixtures("lone_rank")
@@ -226,6 +226,31 @@ def test_adapters_are_kept_in_float32_whatever_is_computed_in(tied_model: Path) 
     assert {tensor.dtype for tensor in trainer._tensors().values()} == {torch.float32}
     stored = load_file(tied_model / "model.safetensors")
     assert all(torch.equal(whole(tensor), stored[name]) for name, tensor in named_weights(trainer._policy))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"row_layout": RowLayout.PACKED},
+        {"fp32_lm_head": True},
+        {"sharding": ShardingOptions(reshard_after_forward=False)},
+    ],
+    ids=str,
+)
+def test_how_the_model_is_run_changes_nothing(tied_model: Path, changes: dict[str, Any]) -> None:
+    plain, other = trained(tied_model, algorithm=KL), trained(tied_model, algorithm=KL, **changes)
+
+    np.testing.assert_allclose(exported(other), exported(plain), rtol=0, atol=1e-6)
+
+
+@pytest.mark.long
+def test_compiled_layers_with_adapters_compute_the_same(tmp_path: Path) -> None:
+    """Also with adapters off, which the code of a layer is compiled for anew."""
+    small = a_model(tmp_path, layers=1)
+
+    plain, compiled = (trained(small, algorithm=KL, use_torch_compile=flag) for flag in (False, True))
+
+    np.testing.assert_allclose(exported(compiled), exported(plain), rtol=0, atol=1e-6)
 
 
 # ── merging ──
