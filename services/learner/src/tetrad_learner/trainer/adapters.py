@@ -91,7 +91,7 @@ class Adapters:
         # peft takes the gradient from what is off. FSDP2 looks once, in the first pass of all, for what it will have to
         # reduce and in which number format; that pass may be the reference's.
         for _name, factor in self.named_factors():
-            factor.requires_grad_(requires_grad=True)
+            factor.requires_grad_()
 
 
 def add_adapters(causal_lm: PreTrainedModel, lora: LoraOptions, *, seed: int, base: str) -> Adapters:
