@@ -2,6 +2,8 @@
 
 Every run is `tetrad train +experiment=demo` with a few overrides: the same prompts, steps and learning rate but where
 an algorithm needs others. Written to the results: greedy and sampled accuracy on held-out sums, before and after.
+With --only the figures of the others stay as they are in the results file, whose commit and command are then of the
+last run. Curves are kept in `benchmarks/curves`; the picture is drawn once there is one of every algorithm.
 
     python benchmarks/algorithms.py [--only rloo gae …] [--seed 42] [--picture docs/images/algorithms.png]
 """
@@ -16,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from results_file import ROOT, write_results
+from results_file import RESULTS, ROOT, hardware_slug, write_results
 
 RUN_TIMEOUT_S: Final = 600.0
 SMOOTHING: Final = 5
 """Steps of the running mean in the picture."""
+CURVES: Final = Path(__file__).parent / "curves"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,11 @@ ALGORITHMS: Final = (
         overrides=(f"{_ALGORITHM}.policy_loss_type=gspo", f"{_ALGORITHM}.loss_reduction=sequence_mean"),
     ),
     Algorithm(name="cispo", overrides=(f"{_ALGORITHM}.policy_loss_type=cispo",)),
+    Algorithm(
+        name="lora",
+        # Adapters want about ten times the learning rate of all weights.
+        overrides=("trainer.policy.model.lora.rank=8", "trainer.policy.optimizer_config.lr=2e-3"),
+    ),
 )
 
 
@@ -83,8 +91,13 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = [algorithm for algorithm in ALGORITHMS if algorithm.name in arguments.only]
     outcomes = [learn(algorithm, seed=arguments.seed) for algorithm in chosen]
-    draw(outcomes, arguments.picture)
-    print(write_results("algorithms", dict(metrics(outcomes)), packages=("torch", "transformers", "tetrad-learner")))
+    curves = keep_curves(outcomes, CURVES / f"algorithms-{hardware_slug()}.json")
+    if without := [name for name in names if name not in curves]:
+        print(f"{arguments.picture} is as it was: there is no curve of {', '.join(without)}")
+    else:
+        draw({name: curves[name] for name in names}, arguments.picture)
+    figures = measured_before(RESULTS / f"algorithms-{hardware_slug()}.json") | dict(metrics(outcomes))
+    print(write_results("algorithms", figures, packages=("torch", "transformers", "peft", "tetrad-learner")))
 
 
 def learn(algorithm: Algorithm, *, seed: int) -> Outcome:
@@ -113,6 +126,26 @@ def rewards(path: Path) -> Iterator[float]:
             yield found["train/mean_reward"]
 
 
+def measured_before(path: Path) -> dict[str, float]:
+    """Return the figures of a results file; none where there is no such file."""
+    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))["metrics"] if path.exists() else {}
+    return found
+
+
+def keep_curves(outcomes: list[Outcome], path: Path) -> dict[str, Any]:
+    """Put the curves beside those that are kept, in the place of older ones; return all, by the algorithm's name."""
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for outcome in outcomes:
+        kept[outcome.algorithm.name] = {
+            "sampled_after_correct_share": outcome.summary["accuracy_after"],
+            "rewards": [round(reward, 4) for reward in outcome.rewards],
+        }
+    path.parent.mkdir(exist_ok=True)
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(curve)}" for name, curve in kept.items())
+    path.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    return kept
+
+
 def metrics(outcomes: list[Outcome]) -> Iterator[tuple[str, float]]:
     """Yield what the results file holds."""
     for outcome in outcomes:
@@ -123,7 +156,7 @@ def metrics(outcomes: list[Outcome]) -> Iterator[tuple[str, float]]:
         yield f"{slug}_run_s", outcome.summary["seconds"]
 
 
-def draw(outcomes: list[Outcome], path: Path) -> None:
+def draw(curves: Mapping[str, Any], path: Path) -> None:
     """Draw the running mean of every run's reward."""
     import matplotlib
 
@@ -131,9 +164,9 @@ def draw(outcomes: list[Outcome], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    for outcome in outcomes:
-        label = f"{outcome.algorithm.name} ({outcome.summary['accuracy_after']:.2f})"
-        axes.plot(list(running_mean(outcome.rewards)), label=label, linewidth=1.2)
+    for name, curve in curves.items():
+        label = f"{name} ({curve['sampled_after_correct_share']:.2f})"
+        axes.plot(list(running_mean(tuple(curve["rewards"]))), label=label, linewidth=1.2)
     axes.set(xlabel="training step", ylabel=f"mean reward (over {SMOOTHING} steps)", ylim=(0, 1))
     axes.set_title("Two-digit addition, one model, one algorithm after the other (in brackets: held out, sampled)")
     axes.legend(loc="lower right", ncols=2, frameon=False)

@@ -1,7 +1,7 @@
 """Algorithms that stand for all of them where a test is too dear for each: what they compute depends on other things.
 
 Groups (grpo), the critic (gae), whole sequences (gspo), all tokens of a mini-batch (clip_cov), ratios and masks
-(corrected), whole samples and the whole batch (reinforce++).
+(corrected), whole samples and the whole batch (reinforce++), adapters and the base below them (lora).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tetrad_learner.trainer.algorithm_options import (
     SequenceMask,
 )
 from tetrad_learner.trainer.engine import Trainer
-from tetrad_learner.trainer.options import CriticOptions, TrainerOptions
+from tetrad_learner.trainer.options import CriticOptions, LoraOptions, TrainerOptions
 
 CASES: Final = {
     "grpo": AlgorithmOptions(use_kl_loss=True, kl_loss_coef=0.1, zero_variance_filter=True),
@@ -49,7 +49,10 @@ CASES: Final = {
         kl_loss_coef=0.1,
         kl_reward=KlRewardSettings(is_adaptive=True, target=0.05, horizon=50),
     ),
+    "lora": AlgorithmOptions(use_kl_loss=True, kl_loss_coef=0.1),
 }
+# Three rows are no whole number for each of two ranks.
+LORA: Final = LoraOptions(rank=3, exclude_modules=("k_proj",))
 # Several optimizer steps of groups of which one is flat.
 STEPS: Final = tuple(
     AStep(num_groups=3, group_size=3, num_mini_batches=2, seed=seed, step=number)
@@ -58,7 +61,12 @@ STEPS: Final = tuple(
 
 
 def case_options(name: str, *, model: Path, reference: Path, **changes: Any) -> TrainerOptions:
-    """Trainer options of a case; the critic, where there is one, takes a prompt at a time."""
+    """Trainer options of a case; the critic, where there is one, takes a prompt at a time.
+
+    Adapters have no reference but their base.
+    """
+    if name == "lora":
+        return options(model, algorithm=CASES[name], lora=LORA, **changes)
     critic = CriticOptions(path=str(model), mini_batch_prompts=1, optimizer=PLAIN) if name == "gae" else None
     return options(model, algorithm=CASES[name], reference_path=str(reference), critic=critic, **changes)
 

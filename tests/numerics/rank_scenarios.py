@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from numerics.algorithm_cases import CASES, all_weights, case_options, executed
+from numerics.algorithm_cases import CASES, LORA, all_weights, case_options, executed
 from numerics.trainer_builders import AStep, exported, last_gradient, options
 
 from tetrad_learner.trainer.engine import Trainer
@@ -43,6 +43,35 @@ def epochs(model: Path, out: Path) -> None:
         trainer = Trainer.create(options(model, algorithm=KL, micro_train_batch_size=2, row_layout=layout))
         metrics = trainer.execute(MANY.share(rank=RANK, world_size=WORLD)).metrics
         record(out, f"epochs-{layout}", exported(trainer), metrics)
+
+
+def gradient_of_adapters(model: Path, out: Path) -> None:
+    """One optimizer step of adapters, whose reference is asked on the way."""
+    trainer = Trainer.create(options(model, algorithm=KL, lora=LORA, micro_train_batch_size=2))
+    step = dataclasses.replace(MANY, num_mini_batches=1, update_epochs=1)
+    metrics = trainer.execute(step.share(rank=RANK, world_size=WORLD)).metrics
+    record(out, f"gradient-of-adapters-{model.name}", last_gradient(trainer), metrics)
+
+
+def idle_rank_with_adapters(model: Path, out: Path) -> None:
+    """Rank 0 has every sample; the frozen weights are gathered on both."""
+    trainer = Trainer.create(options(model, lora=LORA, micro_train_batch_size=4))
+    trainer.execute(AStep().only(range(AStep().num_samples) if RANK == 0 else range(0)))
+    record(out, "idle-adapters", last_gradient(trainer), {})
+
+
+def save_adapters(model: Path, out: Path) -> None:
+    """Two steps with a reference, a checkpoint, and a third step; and the third from the checkpoint."""
+    straight = Trainer.create(options(model, algorithm=KL, lora=LORA))
+    for seed in (0, 1):
+        straight.execute(AStep(seed=seed).share(rank=RANK, world_size=WORLD))
+    straight.save(out / "adapters-checkpoint", step=2, lineage=0)
+    record(out, "adapters-saved", exported(straight), {})
+    resumed = Trainer.create(options(model, algorithm=KL, lora=LORA))
+    resumed.load(out / "adapters-checkpoint")
+    for name, trainer in (("adapters-straight", straight), ("adapters-resumed", resumed)):
+        trainer.execute(AStep(seed=2).share(rank=RANK, world_size=WORLD))
+        record(out, name, exported(trainer), {})
 
 
 def idle_rank(model: Path, out: Path) -> None:
@@ -153,9 +182,20 @@ def main() -> None:
     algorithms(tied, reference, out)
     if is_alone:
         return
-    gradient(tied, out)
-    gradient(untied, out)
-    for scenario in (epochs, idle_rank, save_and_resume, resume_from_one_rank, twice, disagreement, poison):
+    for model in (tied, untied):
+        gradient(model, out)
+        gradient_of_adapters(model, out)
+    for scenario in (
+        idle_rank_with_adapters,
+        save_adapters,
+        epochs,
+        idle_rank,
+        save_and_resume,
+        resume_from_one_rank,
+        twice,
+        disagreement,
+        poison,
+    ):
         scenario(tied, out)
 
 

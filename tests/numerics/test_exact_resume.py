@@ -12,7 +12,7 @@ from numerics.trainer_builders import AStep, exported, options
 
 from tetrad_learner.trainer.algorithm_options import AlgorithmOptions, KlRewardSettings
 from tetrad_learner.trainer.engine import Trainer
-from tetrad_learner.trainer.options import CriticOptions, OptimizerOptions, ScheduleKind
+from tetrad_learner.trainer.options import CriticOptions, LoraOptions, OptimizerOptions, ScheduleKind
 
 pytestmark = pytest.mark.usefixtures("lone_rank")
 
@@ -42,7 +42,16 @@ def with_a_moving_reference(_model: Path) -> dict[str, Any]:
     return {"reference_interval": 2, "algorithm": AlgorithmOptions(use_kl_loss=True, kl_loss_coef=0.1)}
 
 
-@pytest.mark.parametrize("extras", [without, with_critic, with_a_moving_reference])
+def with_adapters(model: Path) -> dict[str, Any]:
+    """Chance decides what is dropped, and goes on where it was; a critic beside them has all its weights trained."""
+    return {
+        "lora": LoraOptions(rank=4, dropout=0.3),
+        "critic": CriticOptions(path=str(model), mini_batch_prompts=3, optimizer=FALLING),
+        "algorithm": AlgorithmOptions(advantage_estimator="gae", use_kl_loss=True, kl_loss_coef=0.1),
+    }
+
+
+@pytest.mark.parametrize("extras", [without, with_critic, with_a_moving_reference, with_adapters])
 def test_two_steps_a_checkpoint_and_two_more_are_four(
     tied_model: Path, tmp_path: Path, extras: Callable[[Path], dict[str, Any]]
 ) -> None:

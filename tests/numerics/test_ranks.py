@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numerics.algorithm_cases import CASES, all_weights, case_options, executed
+from numerics.algorithm_cases import CASES, LORA, all_weights, case_options, executed
 from numerics.rank_scenarios import KL, MANY
 from numerics.trainer_builders import AStep, exported, last_gradient, options
+from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from tetrad_learner.trainer.engine import Trainer
@@ -104,6 +105,23 @@ def test_two_ranks_give_the_gradient_of_one(results: Path, kind: str, request: p
         assert float(theirs[name]) == pytest.approx(metrics[name], abs=1e-5), name
 
 
+@pytest.mark.parametrize("kind", ["tied", "untied"])
+def test_two_ranks_give_the_gradient_of_one_to_adapters(
+    results: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    step = dataclasses.replace(MANY, num_mini_batches=1, update_epochs=1)
+    alone = Trainer.create(options(request.getfixturevalue(f"{kind}_model"), algorithm=KL, lora=LORA))
+
+    metrics = alone.execute(step.share()).metrics
+
+    theirs = np.load(results / f"gradient-of-adapters-{kind}.npz")
+    assert np.abs(theirs["array"]).max() > 1e-2
+    np.testing.assert_allclose(theirs["array"], last_gradient(alone), rtol=0, atol=1e-6)
+    assert float(theirs["kl_loss"]) == metrics["kl_loss"] == 0.0
+    for name in ("loss", "entropy", "grad_norm", "logprob_diff_mean", "tokens"):
+        assert float(theirs[name]) == pytest.approx(metrics[name], abs=1e-5), name
+
+
 @pytest.mark.parametrize("layout", RowLayout)
 def test_two_ranks_give_the_weights_of_one_after_epochs_of_mini_batches(
     results: Path, tied_model: Path, layout: RowLayout
@@ -142,6 +160,45 @@ def test_what_two_ranks_saved_loads_on_one(results: Path, tied_model: Path) -> N
     assert position.optimizer_steps == 2
     straight = np.load(results / "straight.npz")["array"]
     np.testing.assert_allclose(exported(alone), straight, rtol=0, atol=1e-6)
+
+
+def test_a_rank_without_samples_changes_nothing_of_adapters(results: Path, tied_model: Path) -> None:
+    alone = Trainer.create(options(tied_model, lora=LORA))
+
+    alone.execute(AStep().share())
+
+    theirs = np.load(results / "idle-adapters.npz")["array"]
+    np.testing.assert_allclose(theirs, last_gradient(alone), rtol=0, atol=1e-6)
+
+
+def test_two_ranks_resume_adapters_bit_for_bit(results: Path) -> None:
+    straight, resumed = (np.load(results / f"adapters-{name}.npz")["array"] for name in ("straight", "resumed"))
+
+    assert np.array_equal(straight, resumed)
+
+
+def test_adapters_that_two_ranks_saved_go_on_on_one(results: Path, tied_model: Path) -> None:
+    alone = Trainer.create(options(tied_model, algorithm=KL, lora=LORA))
+
+    position = alone.load(results / "adapters-checkpoint")
+
+    assert position.optimizer_steps == 2
+    assert np.array_equal(exported(alone), np.load(results / "adapters-saved.npz")["array"])
+    alone.execute(AStep(seed=2).share())
+    straight = np.load(results / "adapters-straight.npz")["array"]
+    np.testing.assert_allclose(exported(alone), straight, rtol=0, atol=1e-6)
+
+
+def test_the_folder_of_two_ranks_holds_adapters_that_peft_merges_alike(results: Path, tied_model: Path) -> None:
+    folder = results / "adapters-checkpoint"
+    merged = AutoModelForCausalLM.from_pretrained(folder).state_dict()
+    base = AutoModelForCausalLM.from_pretrained(tied_model)
+
+    by_peft = PeftModel.from_pretrained(base, str(folder / "adapter")).merge_and_unload().state_dict()
+
+    assert merged.keys() == by_peft.keys()
+    for name, tensor in merged.items():
+        np.testing.assert_allclose(tensor, by_peft[name], rtol=0, atol=1e-6)
 
 
 def test_what_one_rank_saved_loads_on_two(results: Path, tied_model: Path) -> None:

@@ -1,4 +1,4 @@
-"""No knob is dead: every key of the algorithm, and of the critic's training, changes what a training step does.
+"""No knob is dead: every key of the algorithm, of the critic's training and of adapters changes what a step does.
 
 Each row of TABLE gives a key values under which the same two steps of one batch must end differently: in weights, in
 metrics, or in the names of what a checkpoint would hold. The way is the real one, from the run file to the ranks.
@@ -45,6 +45,8 @@ PRODUCT = (
     f"{CORRECTION}.product_mask_low=0.1",
     f"{CORRECTION}.product_mask_high=10.0",
 )
+LORA = "trainer.policy.model.lora"
+RANK_2 = (f"{LORA}.rank=2",)
 CLIP_COV = (
     f"{ALGORITHM}.policy_loss_type=clip_cov",
     f"{ALGORITHM}.clip_cov.clip_ratio=0.5",
@@ -122,6 +124,13 @@ TABLE: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (f"{CORRECTION}.product_mask_high", ("10.0", "1.1"), PRODUCT),
     (f"{CORRECTION}.outlier_token_is_threshold_low", ("null", "0.8"), ()),
     (f"{CORRECTION}.outlier_token_is_threshold_high", ("null", "1.2"), ()),
+    # ── adapters ──
+    (f"{LORA}.rank", ("0", "2", "4"), ()),
+    (f"{LORA}.alpha", ("16", "4"), RANK_2),
+    (f"{LORA}.dropout", ("0.0", "0.5"), RANK_2),
+    (f"{LORA}.target_modules", ("all-linear", "q_proj", "[q_proj, up_proj]"), RANK_2),
+    (f"{LORA}.exclude_modules", ("[]", "[q_proj]"), RANK_2),
+    (f"{LORA}.init_method", ("kaiming", "gaussian"), RANK_2),
     # ── critic ──
     (f"{ALGORITHM}.value_clip", ("0.2", "0.001"), GAE),
     (f"{ALGORITHM}.value_head_prefix", ("value_head", "score"), GAE),
@@ -263,8 +272,8 @@ def test_nothing_but_the_key_makes_the_difference(folder: Path) -> None:
     assert not outcome(folder, GAE).differs_from(again)
 
 
-def test_the_table_holds_every_key_of_the_algorithm_and_the_critics_training() -> None:
-    sections = (f"{ALGORITHM}.", f"{OPTIMIZER}.", "trainer.critic_mini_batch_size")
+def test_the_table_holds_every_key_of_the_algorithm_the_critics_training_and_adapters() -> None:
+    sections = (f"{ALGORITHM}.", f"{OPTIMIZER}.", "trainer.critic_mini_batch_size", f"{LORA}.")
 
     known = {key for key in fields() if key.startswith(sections)}
 

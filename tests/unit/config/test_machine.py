@@ -110,3 +110,32 @@ def test_the_probe_names_each_missing_logger_once(monkeypatch):
     facts = probe_machine(a_demo("trainer.logger=[trackio, console, trackio]"), {})
 
     assert facts.missing_loggers == (Logger.TRACKIO,)
+
+
+LORA = "trainer.policy.model.lora"
+
+
+@pytest.mark.parametrize("key", ["target_modules", "exclude_modules"])
+def test_a_name_that_no_layer_goes_by_is_refused_with_those_there_are(load_run, key):
+    config = load_run("+experiment=demo", f"{LORA}.rank=8", f"{LORA}.{key}=[q_proj, qproj]").config
+
+    (refusal,) = check_machine(config, probe_machine(config, {}))
+
+    assert (refusal.key, refusal.asked) == (f"{LORA}.{key}", "qproj")
+    assert refusal.found.endswith("are down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj")
+
+
+@pytest.mark.parametrize("name", ["all-linear", "q_proj", "mlp.up_proj", "model.layers.0.self_attn.q_proj"])
+def test_a_name_that_finds_a_layer_is_accepted(load_run, name):
+    config = load_run("+experiment=demo", f"{LORA}.rank=8", f"{LORA}.target_modules=[{name}]").config
+
+    assert check_machine(config, probe_machine(config, {})) == []
+
+
+def test_the_layers_of_a_model_that_is_not_here_are_not_judged(load_run):
+    config = load_run("+experiment=cpu", f"{LORA}.rank=8", f"{LORA}.target_modules=[qproj]").config
+
+    facts = probe_machine(config, {})
+
+    assert facts.layers is None
+    assert not [refusal for refusal in check_machine(config, facts) if refusal.key.startswith(LORA)]

@@ -67,6 +67,20 @@ def test_reinforce_plus_plus_needs_no_group(load_run):
         (["trainer.algorithm.max_seq_len=9"], "no effect with loss_reduction=token_mean: trainer.algorithm.max_seq"),
         (["trainer.algorithm.tis_imp_ratio_cap=2.0"], "no effect with use_tis=false"),
         (["trainer.algorithm.sapo.tau_pos=2.0"], "no effect with policy_loss_type=regular: trainer.algorithm.sapo"),
+        (["trainer.policy.model.lora.alpha=8"], "no effect with lora.rank=0: trainer.policy.model.lora.alpha"),
+        (
+            ["trainer.policy.model.lora.rank=8", "trainer.policy.model.lora.dropout=0.1"],
+            "ratios of the first one scatter",
+        ),
+        (["trainer.policy.model.lora.rank=8", "generator.enable_lora=true"], "merged before they are published"),
+        (
+            [
+                "trainer.algorithm.advantage_estimator=gae",
+                "trainer.critic.model.path=m",
+                "trainer.critic.model.lora.alpha=8",
+            ],
+            "no effect with trainer.critic.model.lora.rank=0: trainer.critic.model.lora.alpha",
+        ),
         (["generator.gpu_memory_utilization=0.5"], "no effect with generator.backend=transformers"),
     ],
 )

@@ -86,6 +86,22 @@ def test_update_epochs_multiply_optimizer_steps(load_run):
     assert plan(load_run("trainer.update_epochs_per_batch=3").config, 10_240).batch.optimizer_steps == 12
 
 
+def test_adapters_leave_the_base_without_gradient_and_moments(load_run):
+    config = load_run("trainer.policy.model.lora.rank=8", "trainer.bf16=false", "generator.model_dtype=float32").config
+
+    storage = plan(config, 10_240, parameters=1_000_000, adapter_parameters=10_000).storage
+
+    assert storage.rank_bytes == 4 * 1_000_000 + 16 * 10_000
+    assert storage.checkpoint_bytes == 4 * 1_000_000 + (4 + 12) * 10_000
+    assert storage.trained_parameters == 10_000
+
+
+def test_adapters_of_unknown_size_leave_sizes_unknown(load_run):
+    storage = plan(load_run("trainer.policy.model.lora.rank=8").config, 10_240, parameters=1_000_000).storage
+
+    assert (storage.rank_bytes, storage.checkpoint_bytes, storage.disk_bytes) == (None, None, None)
+
+
 def test_sampled_evaluation_counts(load_run):
     config = load_run("trainer.eval_sampled_n=4").config
 

@@ -22,6 +22,14 @@ def test_the_tutorials_plan_says_its_numbers(load_tutorial):
         assert expected in text
 
 
+def test_what_is_trained_of_a_model_with_adapters_is_said(load_run):
+    planned = plan(
+        load_run("trainer.policy.model.lora.rank=8").config, None, parameters=5_000_000, adapter_parameters=40_960
+    )
+
+    assert "parameters              5,000,000, and adapters of 40,960, which are trained" in render(planned)
+
+
 def test_what_is_unknown_is_called_unknown(load_run):
     text = render(plan(load_run("data.train_data=a.parquet").config, None))
 

@@ -48,7 +48,11 @@ def test_a_key_that_is_not_built_is_refused_unless_at_an_accepted_value(key):
 @pytest.mark.parametrize(
     ("overrides", "key"),
     [
-        (["trainer.policy.model.lora.rank=32", "generator.enable_lora=true"], "trainer.policy.model.lora.rank"),
+        (
+            ["trainer.policy.model.lora.rank=32", "trainer.policy.model.lora.init_method=pissa"],
+            "trainer.policy.model.lora.init_method",
+        ),
+        (["trainer.critic.model.lora.rank=8"], "trainer.critic.model.lora.rank"),
         (["trainer.strategy=megatron"], "trainer.strategy"),
         (["generator.sampling_params.repetition_penalty=1.1"], "generator.sampling_params.repetition_penalty"),
         (["generator.run_engines_locally=false"], "generator.run_engines_locally"),

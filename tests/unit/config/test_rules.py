@@ -142,6 +142,54 @@ def test_importance_sampling_excludes_covariance_losses(problems_of):
     assert any("kl_cov cannot be combined with importance sampling" in problem for problem in problems)
 
 
+LORA = "trainer.policy.model.lora"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (
+            ["generator.enable_lora=true"],
+            "generator.enable_lora: there are no adapters; set trainer.policy.model.lora.rank=32, or leave it out",
+        ),
+        (
+            [f"{LORA}.rank=8", "generator.enable_lora=false"],
+            "generator.enable_lora: engines get what is trained: adapters, by trainer.policy.model.lora.rank=8; "
+            "leave it out",
+        ),
+        (
+            [f"{LORA}.rank=8", "trainer.update_ref_every_epoch=true"],
+            "trainer.update_ref_every_epoch: with trainer.policy.model.lora.rank=8 the reference is the base below the "
+            "adapters, which never moves; set false, or lora.rank=0",
+        ),
+        (
+            [f"{LORA}.rank=8", f"{LORA}.target_modules=[]"],
+            f"{LORA}.target_modules: is empty, and nothing would be trained; set all-linear",
+        ),
+        (
+            [f"{LORA}.rank=8", f"{LORA}.target_modules=[q_proj, all-linear]"],
+            f"{LORA}.target_modules: q_proj, all-linear: all-linear are all of them; leave it out, or the others",
+        ),
+    ],
+)
+def test_adapters_that_contradict_something_are_explained(problems_of, overrides, problem):
+    assert problems_of(*overrides) == [problem]
+
+
+def test_the_tutorials_section_on_adapters_is_accepted(load_tutorial):
+    loaded = load_tutorial(
+        f"{LORA}.rank=32",
+        f"{LORA}.alpha=32",
+        f"{LORA}.target_modules=[q_proj, k_proj, v_proj, o_proj]",
+        "trainer.policy.optimizer_config.lr=3.0e-5",
+        "generator.enable_lora=true",
+        "+generator.engine_init_kwargs.max_lora_rank=64",
+    )
+
+    lora = loaded.config.trainer.policy.model.lora
+    assert (lora.rank, lora.alpha, lora.target_modules) == (32, 32.0, ("q_proj", "k_proj", "v_proj", "o_proj"))
+
+
 CORRECTION = "trainer.algorithm.off_policy_correction"
 
 

@@ -98,7 +98,7 @@ class Generator(Section):
     batch_window: NonNegativeFloat = 0.01
     """Seconds that an idle engine waits for more groups before it starts a forward batch."""
     enable_lora: bool | None = None
-    """Whether adapters are synced; null follows `trainer.policy.model.lora.rank` > 0."""
+    """Whether adapters are trained, which engines get merged; null follows `trainer.policy.model.lora.rank` > 0."""
 
     # ── weights and leases ──
     weight_sync_backend: Annotated[WeightSyncBackend, Field(strict=False)] = WeightSyncBackend.NCCL

@@ -15,6 +15,8 @@ from tetrad_config.generator import Backend
 from tetrad_config.layer import Origin
 from tetrad_config.loggers import install_command
 from tetrad_config.machine_facts import MachineFacts, files_read, models_loaded
+from tetrad_config.model_size import is_called
+from tetrad_config.models import ALL_LINEAR
 from tetrad_config.overrides import PRESET_GROUP
 from tetrad_config.run import RunConfig
 from tetrad_config.run_file import BUILT_IN, read_yaml
@@ -184,12 +186,28 @@ def _loggers(_config: RunConfig, facts: MachineFacts, _origins: Origins) -> Iter
         yield Refusal(key="trainer.logger", asked=str(logger), found="it is not installed", command=command)
 
 
+def _adapters(config: RunConfig, facts: MachineFacts, _origins: Origins) -> Iterator[Refusal]:
+    """Whether each name of a layer finds one: peft would take the others, and say nothing."""
+    lora = config.trainer.policy.model.lora
+    if facts.layers is None or lora.rank == 0:
+        return
+    known = ", ".join(sorted({path.rpartition(".")[2] for path in facts.layers}))
+    for key in ("target_modules", "exclude_modules"):
+        for name in getattr(lora, key):
+            if name != ALL_LINEAR and not any(is_called(path, name) for path in facts.layers):
+                yield Refusal(
+                    key=f"trainer.policy.model.lora.{key}",
+                    asked=name,
+                    found=f"the linear layers of {config.trainer.policy.model.path} between its two ends are {known}",
+                )
+
+
 def check_machine(config: RunConfig, facts: MachineFacts, *, origins: Origins | None = None) -> list[Refusal]:
     """Return where `config` asks for what the machine lacks; empty means that it can run here.
 
     With the `origins` of the values, the overrides that are named also win over what stands on the command line.
     """
-    checks = (_engine, _gpus, _number_format, _model_files, _data_files, _functions, _loggers)
+    checks = (_engine, _gpus, _number_format, _model_files, _data_files, _functions, _loggers, _adapters)
     return [refusal for check in checks for refusal in check(config, facts, origins or {})]
 
 

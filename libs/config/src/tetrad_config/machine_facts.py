@@ -12,6 +12,7 @@ from typing import Final
 
 from tetrad_config.foreign import functions_of_others, unusable
 from tetrad_config.loggers import missing_loggers
+from tetrad_config.model_size import linear_layers
 from tetrad_config.run import RunConfig
 from tetrad_config.section import OFF
 from tetrad_config.trainer import Logger
@@ -38,6 +39,8 @@ class MachineFacts:
     """What is wrong with the functions of others that the run file names, by key."""
     missing_loggers: tuple[Logger, ...] = ()
     """Loggers that the run file names and whose package is not installed."""
+    layers: tuple[str, ...] | None = None
+    """Linear layers of the model that gets adapters; None where it gets none, or they cannot be looked up here."""
 
 
 def _visible(names: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -108,4 +111,11 @@ def probe_machine(config: RunConfig, environ: Mapping[str, str]) -> MachineFacts
         absent=frozenset(absent),
         unusable=unusable(functions_of_others(config)),
         missing_loggers=missing_loggers(config),
+        layers=_layers_of_adapters(config),
     )
+
+
+def _layers_of_adapters(config: RunConfig) -> tuple[str, ...] | None:
+    policy = config.trainer.policy.model
+    layers = linear_layers(policy.path) if policy.lora.rank > 0 else None
+    return None if layers is None else tuple(layers)

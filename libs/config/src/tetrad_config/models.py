@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from tetrad_config.optimizer import CriticOptimizer, Fsdp, Optimizer
 from tetrad_config.section import Count, FileOrHubName, NonNegativeInt, Options, PositiveFloat, Section, Texts
+
+ALL_LINEAR: Final = "all-linear"
+"""Every linear layer but the output layer."""
 
 
 class Lora(Section):
@@ -18,13 +21,13 @@ class Lora(Section):
     alpha: PositiveFloat = 16.0
     """Adapters are scaled by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of adapter inputs dropped in training."""
-    target_modules: Texts = ("all-linear",)
-    """Names of the layers that get adapters, or `all-linear`."""
+    """Share of adapter inputs dropped where gradients are computed; log-probs of old and reference drop nothing."""
+    target_modules: Texts = (ALL_LINEAR,)
+    """Names of the layers that get adapters (`q_proj`), or `all-linear`: all but the output layer."""
     exclude_modules: Texts = ()
     """Names of layers that get none."""
     init_method: str = "kaiming"
-    """How adapters are initialised (peft's `init_lora_weights`)."""
+    """How the first factor of an adapter is drawn (peft's `init_lora_weights`), kaiming | gaussian; the second is 0."""
 
 
 class PolicyModel(Section):

@@ -231,6 +231,16 @@ CONDITIONAL: Final[tuple[Conditional, ...]] = (
         lambda _: "lora.rank=0",
     ),
     Conditional(
+        ("trainer.critic.model.lora",),
+        lambda _: False,
+        lambda _: "trainer.critic.model.lora.rank=0",
+    ),
+    Conditional(
+        ("generator.enable_lora",),
+        lambda _: False,
+        lambda _: "adapters that are merged before they are published (trainer.policy.model.lora.rank decides)",
+    ),
+    Conditional(
         ("trainer.resume_mode", "trainer.ckpt_interval", "trainer.eval_interval", "trainer.max_steps"),
         lambda config: config.trainer.epochs > 0,
         lambda _: "trainer.epochs=0, which evaluates and neither resumes, trains nor saves",
@@ -306,12 +316,25 @@ def _about_models(config: RunConfig) -> Iterator[str]:
     has_reference = trainer.epochs > 0 and (trainer.algorithm.use_kl_loss or trainer.algorithm.use_kl_in_reward)
     if has_reference and trainer.ref.model.path != trainer.policy.model.path:
         yield f"the reference {trainer.ref.model.path} is not the model that training starts from"
+    yield from _about_adapters(config)
     packed_by_tokens = trainer.max_tokens_per_microbatch != OFF
     if has_reference and not packed_by_tokens and trainer.micro_forward_batch_size_per_gpu == 1:
         yield (
             "trainer.micro_forward_batch_size_per_gpu=1: log-probs are computed one sample at a time; raise it or set "
             "trainer.max_tokens_per_microbatch"
         )
+
+
+def _about_adapters(config: RunConfig) -> Iterator[str]:
+    lora = config.trainer.policy.model.lora
+    if lora.rank == 0 or lora.dropout == 0:
+        return
+    yield (
+        f"trainer.policy.model.lora.dropout={lora.dropout:g}: gradients are those of the thinned policy, which neither "
+        "engines sample from nor the log-probs of a pass without gradient are of; where old log-probs come from such a "
+        "pass (several optimizer steps in a training step, off_policy_correction), ratios of the first one scatter "
+        "around 1"
+    )
 
 
 def _about_evaluation(config: RunConfig) -> Iterator[str]:

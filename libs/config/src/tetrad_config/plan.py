@@ -15,6 +15,9 @@ GSM8K_VALIDATION_ROWS: Final = 1319
 TRAINER_STATE_BYTES_PER_PARAMETER: Final = 12
 # The same and a float32 gradient.
 TRAINING_BYTES_PER_PARAMETER: Final = 16
+# float32, of what only adapters train around: it has neither gradient nor moments, and no checkpoint holds it twice.
+FROZEN_BYTES_PER_PARAMETER: Final = 4
+ADAPTER_FILE_BYTES_PER_PARAMETER: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,8 @@ class Storage:
 
     parameters: int | None
     """Parameters of the policy."""
+    trained_parameters: int | None
+    """Those that training changes: all of them, or the adapters'."""
     checkpoints_written: int | None
     checkpoints_kept: int | None
     """At the end, the best of an evaluation among them."""
@@ -190,17 +195,30 @@ def keeps_best(config: RunConfig) -> bool:
     return is_evaluated and config.trainer.best_ckpt_metric is not None
 
 
-def _storage(config: RunConfig, *, steps: int | None, parameters: int | None) -> Storage:
+def _sizes(config: RunConfig, *, parameters: int, adapters: int | None) -> tuple[int | None, int | None]:
+    """Return the bytes of a checkpoint and of a rank, where they can be known."""
+    folder, num_ranks = parameters * (2 if config.trainer.bf16 else 4), config.trainer.placement.num_ranks
+    if config.trainer.policy.model.lora.rank == 0:
+        trained = parameters * TRAINING_BYTES_PER_PARAMETER
+        return folder + parameters * TRAINER_STATE_BYTES_PER_PARAMETER, trained // num_ranks
+    if adapters is None:
+        return None, None
+    beside = adapters * (TRAINER_STATE_BYTES_PER_PARAMETER + ADAPTER_FILE_BYTES_PER_PARAMETER)
+    held = parameters * FROZEN_BYTES_PER_PARAMETER + adapters * TRAINING_BYTES_PER_PARAMETER
+    return folder + beside, held // num_ranks
+
+
+def _storage(config: RunConfig, *, steps: int | None, parameters: int | None, adapters: int | None) -> Storage:
     written, kept = _checkpoints(config, steps)
     checkpoint = disk = rank = None
     if parameters is not None:
-        checkpoint = parameters * ((2 if config.trainer.bf16 else 4) + TRAINER_STATE_BYTES_PER_PARAMETER)
-        rank = parameters * TRAINING_BYTES_PER_PARAMETER // config.trainer.placement.num_ranks
+        checkpoint, rank = _sizes(config, parameters=parameters, adapters=adapters)
     if checkpoint is not None and written is not None and kept is not None:
         # The new one is whole before the oldest goes.
         disk = checkpoint * min(written, kept + 1)
     return Storage(
         parameters=parameters,
+        trained_parameters=adapters if config.trainer.policy.model.lora.rank > 0 else parameters,
         checkpoints_written=written,
         checkpoints_kept=kept,
         checkpoint_bytes=checkpoint,
@@ -235,6 +253,7 @@ def plan(
     *,
     num_validation_rows: int | None = None,
     parameters: int | None = None,
+    adapter_parameters: int | None = None,
 ) -> Plan:
     """Work out the run.
 
@@ -243,6 +262,7 @@ def plan(
         num_rows: rows of the training data; None takes GSM8K's 7,473 where the file's name says so, else unknown.
         num_validation_rows: rows of the evaluation data, likewise (1,319).
         parameters: parameters of the policy, where known.
+        adapter_parameters: parameters of its adapters, where it has any and they are known.
 
     Raises:
         ConfigError: one batch needs more rows than there are.
@@ -253,7 +273,7 @@ def plan(
         validation_rows = _rows(config.data.val_data, GSM8K_VALIDATION_ROWS)
     batch = _batch(config)
     length = _length(config, batch, rows=rows, validation_rows=validation_rows)
-    storage = _storage(config, steps=length.steps, parameters=parameters)
+    storage = _storage(config, steps=length.steps, parameters=parameters, adapters=adapter_parameters)
     return Plan(
         ranks=config.trainer.placement.num_ranks,
         rollout_replicas=config.generator.num_inference_engines,

@@ -56,10 +56,16 @@ def _length_rows(length: Length) -> list[tuple[str, str]]:
     ]
 
 
+def _parameters(storage: Storage) -> str:
+    if storage.trained_parameters == storage.parameters:
+        return _number(storage.parameters)
+    return f"{_number(storage.parameters)}, and adapters of {_number(storage.trained_parameters)}, which are trained"
+
+
 def _storage_rows(storage: Storage) -> list[tuple[str, str]]:
     written, kept = _number(storage.checkpoints_written), _number(storage.checkpoints_kept)
     return [
-        ("parameters", _number(storage.parameters)),
+        ("parameters", _parameters(storage)),
         ("checkpoints", f"{written} written, {kept} kept, {_bytes(storage.checkpoint_bytes)} each"),
         ("disk for checkpoints", f"{_bytes(storage.disk_bytes)} at most"),
         (

@@ -107,7 +107,7 @@ OUT_OF_SCOPE: Final[Mapping[str, Refusable]] = {
 }
 
 _CRITIC: Final = "adapters of the critic are not built; all its weights are trained"
-_LORA: Final = "LoRA is not built yet; all weights are trained"
+_LORA_INIT: Final = "other ways change the base, which is the reference, or begin with another policy than the model"
 _SHARDING: Final = "parameters are sharded over all ranks"
 _ROPE: Final = "the model's own rotary embedding is used"
 
@@ -116,8 +116,7 @@ NOT_BUILT: Final[Mapping[str, Refusable]] = {
     "trainer.placement.policy_num_nodes": Refusable((1,), "a learner on several hosts is not built yet"),
     "trainer.placement.colocate_policy_ref": Refusable((True,), "the reference always runs on the policy's ranks"),
     "trainer.critic.model.lora.rank": Refusable((0,), _CRITIC),
-    "trainer.policy.model.lora.rank": Refusable((0,), _LORA),
-    "generator.enable_lora": Refusable((None, False), _LORA),
+    "trainer.policy.model.lora.init_method": Refusable(("kaiming", "gaussian"), _LORA_INIT),
     "trainer.fully_async.num_parallel_generation_workers": Refusable(
         (None,), "running groups are bounded by max_staleness_steps and generator.max_num_seqs"
     ),

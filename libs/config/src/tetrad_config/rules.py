@@ -13,6 +13,7 @@ from tetrad_config.algorithm import AdvantageEstimator, PolicyLoss
 from tetrad_config.correction import RatioLevel
 from tetrad_config.errors import Problem
 from tetrad_config.generator import Backend
+from tetrad_config.models import ALL_LINEAR
 from tetrad_config.run import RunConfig
 from tetrad_config.section import OFF
 from tetrad_config.trainer import ResumeMode
@@ -266,6 +267,39 @@ def _the_engine_serves_the_policy(config: RunConfig) -> Iterator[Problem]:
         yield Problem(key="generator.model_name", message=message)
 
 
+def _adapters_are_where_they_are_said_to_be(config: RunConfig) -> Iterator[Problem]:
+    rank, said = config.trainer.policy.model.lora.rank, config.generator.enable_lora
+    if said and rank == 0:
+        message = "there are no adapters; set trainer.policy.model.lora.rank=32, or leave it out"
+        yield Problem(key="generator.enable_lora", message=message)
+    elif said is False and rank > 0:
+        message = f"engines get what is trained: adapters, by trainer.policy.model.lora.rank={rank}; leave it out"
+        yield Problem(key="generator.enable_lora", message=message)
+
+
+def _adapters_have_layers(config: RunConfig) -> Iterator[Problem]:
+    lora = config.trainer.policy.model.lora
+    if lora.rank == 0:
+        return
+    key = "trainer.policy.model.lora.target_modules"
+    if not lora.target_modules:
+        yield Problem(key=key, message=f"is empty, and nothing would be trained; set {ALL_LINEAR}")
+    elif ALL_LINEAR in lora.target_modules and len(lora.target_modules) > 1:
+        names = ", ".join(lora.target_modules)
+        message = f"{names}: {ALL_LINEAR} are all of them; leave it out, or the others"
+        yield Problem(key=key, message=message)
+
+
+def _the_base_of_adapters_stays(config: RunConfig) -> Iterator[Problem]:
+    rank = config.trainer.policy.model.lora.rank
+    if config.trainer.update_ref_every_epoch and rank > 0:
+        message = (
+            f"with trainer.policy.model.lora.rank={rank} the reference is the base below the adapters, which never "
+            "moves; set false, or lora.rank=0"
+        )
+        yield Problem(key="trainer.update_ref_every_epoch", message=message)
+
+
 def _overlong_buffer_fits(config: RunConfig) -> Iterator[Problem]:
     buffer, longest = config.trainer.algorithm.overlong_buffer, config.generator.sampling_params.max_generate_length
     if buffer.enable and buffer.len > longest:
@@ -285,6 +319,9 @@ RULES: Final[tuple[Rule, ...]] = (
     _correction_suits_the_loss,
     _correction_has_something_to_correct,
     _bounds_are_in_order,
+    _adapters_are_where_they_are_said_to_be,
+    _adapters_have_layers,
+    _the_base_of_adapters_stays,
     _overlong_buffer_fits,
     _input_holds_the_prompt,
     _batched_means_one_turn,

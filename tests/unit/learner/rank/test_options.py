@@ -4,7 +4,7 @@ import pytest
 
 from tetrad_config import load
 from tetrad_learner.rank.options import trainer_options
-from tetrad_learner.trainer.options import ComputeDtype, RowLayout, ScheduleKind
+from tetrad_learner.trainer.options import ComputeDtype, LoraInit, LoraOptions, RowLayout, ScheduleKind
 
 
 def options_of(*overrides, device="cpu", num_steps=100):
@@ -46,6 +46,27 @@ def test_a_token_budget_replaces_both_sizes_of_micro_batches():
         None,
         4,
         16,
+    )
+
+
+def test_adapters_reach_the_trainer_and_are_off_by_default():
+    lora = options_of(
+        "trainer.policy.model.lora.rank=8",
+        "trainer.policy.model.lora.alpha=4",
+        "trainer.policy.model.lora.dropout=0.1",
+        "trainer.policy.model.lora.target_modules=[q_proj]",
+        "trainer.policy.model.lora.exclude_modules=[layers.0.self_attn.q_proj]",
+        "trainer.policy.model.lora.init_method=gaussian",
+    ).lora
+
+    assert options_of().lora is None
+    assert lora == LoraOptions(
+        rank=8,
+        alpha=4.0,
+        dropout=0.1,
+        target_modules=("q_proj",),
+        exclude_modules=("layers.0.self_attn.q_proj",),
+        init_method=LoraInit.GAUSSIAN,
     )
 
 

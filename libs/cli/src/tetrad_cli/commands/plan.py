@@ -29,16 +29,20 @@ def main(argv: Sequence[str]) -> int:
 
 def _print_plan(options: RunOptions) -> None:
     from tetrad_config import check_machine, load, num_parameters, plan, probe_machine, render
+    from tetrad_config.model_size import linear_layers, num_adapter_parameters
 
     loaded = load(
         options.overrides, config_path=options.config_path, config_name=options.config_name, environ=os.environ
     )
     config = loaded.config
+    policy = config.trainer.policy.model
+    layers = linear_layers(policy.path)
     planned = plan(
         config,
         count_rows(config.data.train_data),
         num_validation_rows=count_rows(config.data.val_data),
-        parameters=num_parameters(config.trainer.policy.model.path),
+        parameters=num_parameters(policy.path),
+        adapter_parameters=None if layers is None else num_adapter_parameters(layers, policy.lora),
     )
     print(render(planned))
     for notice in loaded.notices:

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from tetrad_config import RunConfig
+from tetrad_config.models import Lora
 from tetrad_learner.rank.algorithm import algorithm_options, critic_options, optimizer_options, sharding_options
-from tetrad_learner.trainer.options import ComputeDtype, RowLayout, TrainerOptions
+from tetrad_learner.trainer.options import ComputeDtype, LoraInit, LoraOptions, RowLayout, TrainerOptions
 
 
 def trainer_options(config: RunConfig, *, device: str, num_steps: int, steps_per_epoch: int = 0) -> TrainerOptions:
@@ -41,6 +42,20 @@ def trainer_options(config: RunConfig, *, device: str, num_steps: int, steps_per
         algorithm=algorithm,
         reference_interval=steps_per_epoch if trainer.update_ref_every_epoch else 0,
         critic=critic_options(config, num_steps=num_steps) if num_steps else None,
+        lora=_lora_options(trainer.policy.model.lora),
+    )
+
+
+def _lora_options(lora: Lora) -> LoraOptions | None:
+    if lora.rank == 0:
+        return None
+    return LoraOptions(
+        rank=lora.rank,
+        alpha=lora.alpha,
+        dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        exclude_modules=lora.exclude_modules,
+        init_method=LoraInit(lora.init_method),
     )
 
 

@@ -1,8 +1,9 @@
 """Checkpoints: the trainer's half, elastic in the number of ranks.
 
-`FOLDER/trainer/` holds float32 master weights and moments (torch.distributed.checkpoint), each rank's random state,
-and `progress.json`. Owns that format. Saving is two steps: a copy in memory while training waits, and its writing while
-training goes on. Must not know of manifests, `latest` or renaming: it fills and reads the folder that it is given.
+`FOLDER/trainer/` holds the trained weights in float32 (all of them, or adapters) and moments
+(torch.distributed.checkpoint), each rank's random state, and `progress.json`. Owns that format. Saving is two steps: a
+copy in memory while training waits, and its writing while training goes on. Must not know of manifests, `latest` or
+renaming: it fills and reads the folder that it is given.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from tetrad_learner.trainer.errors import CheckpointError
 from tetrad_learner.trainer.optimizer import PolicyOptimizer
 from tetrad_learner.trainer.options import CheckpointPosition
-from tetrad_learner.trainer.policy import Policy, named_weights
+from tetrad_learner.trainer.policy import Policy, named_trained
 from tetrad_learner.trainer.ranks import Ranks
 
 TRAINER_FOLDER: Final = "trainer"
@@ -38,7 +39,7 @@ def live_tensors(policy: Policy, optimizer: PolicyOptimizer, *, prefix: str = ""
 
     A trainer with a second model adds the same with a prefix, such as `critic.`.
     """
-    weights = {f"{prefix}model.{name}": tensor.detach() for name, tensor in named_weights(policy)}
+    weights = {f"{prefix}model.{name}": tensor.detach() for name, tensor in named_trained(policy)}
     return weights | {f"{prefix}optimizer.{name}": moment for name, moment in optimizer.moments().items()}
 
 

@@ -22,13 +22,15 @@ from tetrad_learner.trainer.checkpoint import copy_trainer_state, live_tensors, 
 from tetrad_learner.trainer.checkpoint_copy import CheckpointCopy, writing_group
 from tetrad_learner.trainer.critic import Critic, load_critic
 from tetrad_learner.trainer.diagnosis import FirstStrange, strange_tensors, watched
+from tetrad_learner.trainer.errors import CheckpointError
 from tetrad_learner.trainer.export import Placement, WeightShape, fill, weight_shapes
+from tetrad_learner.trainer.fingerprint import bit_sum
 from tetrad_learner.trainer.hf_folder import copy_hf_weights
 from tetrad_learner.trainer.model import load_policy, resolve_folder
 from tetrad_learner.trainer.optimizer import PolicyOptimizer
 from tetrad_learner.trainer.options import CheckpointPosition, TrainerOptions
 from tetrad_learner.trainer.passes import Models
-from tetrad_learner.trainer.policy import Policy
+from tetrad_learner.trainer.policy import Policy, named_weights
 from tetrad_learner.trainer.progress import OnProgress, Progress
 from tetrad_learner.trainer.ranks import Ranks, join, leave
 from tetrad_learner.trainer.reference import Reference
@@ -37,6 +39,7 @@ from tetrad_learner.trainer.step import Optimizers, StepResult, TrainingStep
 CRITIC_STEPS: Final = "critic_optimizer_steps"
 KL_COEFFICIENT: Final = "kl_coefficient"
 REFERENCE_MOVES: Final = "reference_moves"
+BASE_SUM: Final = "base_bit_sum"
 
 
 def unheard(progress: Progress) -> None:
@@ -59,10 +62,12 @@ class Trainer:
         self.ranks = ranks
         self._options, self._source, self._policy, self._reference = options, source, policy, reference
         self._writing_group: dist.ProcessGroup | None = None
+        # No checkpoint holds the base of adapters: it must be the same when they are loaded.
+        self._base_sum = None if policy.adapters is None else bit_sum((w for _, w in named_weights(policy)), ranks)
         self._optimizer = PolicyOptimizer(policy.causal_lm.named_parameters(), options=options.optimizer)
         self._critic, self._critic_optimizer = critic, _critic_optimizer(critic, options)
         self._step = TrainingStep(
-            models=Models(policy=policy, reference=None if reference is None else reference.model, critic=critic),
+            models=Models(policy=policy, reference=reference, critic=critic),
             optimizers=Optimizers(policy=self._optimizer, critic=self._critic_optimizer),
             options=options,
             ranks=ranks,
@@ -75,7 +80,7 @@ class Trainer:
         torch.manual_seed(options.seed + ranks.rank)
         source = resolve_folder(options.model_path, ranks)
         policy = load_policy(source, options=options, ranks=ranks, is_trained=True)
-        reference = _load_reference(options, ranks)
+        reference = _reference(policy, options, ranks)
         critic = None if options.critic is None else load_critic(options.critic, options=options, ranks=ranks)
         return cls(options=options, ranks=ranks, source=source, policy=policy, reference=reference, critic=critic)
 
@@ -114,8 +119,12 @@ class Trainer:
         self.copy(step=step, lineage=lineage).write(folder)
 
     def load(self, folder: Path) -> CheckpointPosition:
-        """Restore weights, moments, schedule and random state from a checkpoint of any number of ranks."""
+        """Restore weights, moments, schedule and random state from a checkpoint of any number of ranks.
+
+        Raises CheckpointError where it is none of this model.
+        """
         position = load_trainer_state(folder, self._tensors(), self.ranks)
+        self._check_base(folder, position)
         self._optimizer.restore(steps_taken=position.optimizer_steps)
         if self._critic_optimizer is not None:
             self._critic_optimizer.restore(steps_taken=int(position.numbers[CRITIC_STEPS]))
@@ -156,7 +165,16 @@ class Trainer:
             numbers[CRITIC_STEPS] = float(self._critic_optimizer.steps_taken)
         if self._reference is not None:
             numbers[REFERENCE_MOVES] = float(self._reference.num_moves)
+        if self._base_sum is not None:
+            numbers[BASE_SUM] = self._base_sum
         return numbers
+
+    def _check_base(self, folder: Path, position: CheckpointPosition) -> None:
+        if self._base_sum is not None and self._base_sum != position.numbers.get(BASE_SUM):
+            raise CheckpointError(
+                f"the adapters in {folder} were trained on other weights than those of {self._options.model_path}; "
+                "set trainer.policy.model.path to the model that their run began with"
+            )
 
     def _writers(self) -> dist.ProcessGroup:
         """The ranks as a group of their own, made once: writing and training must not hear each other's collectives."""
@@ -165,10 +183,12 @@ class Trainer:
         return self._writing_group
 
 
-def _load_reference(options: TrainerOptions, ranks: Ranks) -> Reference | None:
-    """A frozen copy of the initial weights, only where a divergence from it is asked for."""
+def _reference(policy: Policy, options: TrainerOptions, ranks: Ranks) -> Reference | None:
+    """A frozen copy of the initial weights, or the base below the adapters, where a divergence from it is asked for."""
     if not options.algorithm.needs_reference:
         return None
+    if options.is_reference_inside:
+        return Reference(policy, interval=0)
     model = load_policy(resolve_folder(options.reference, ranks), options=options, ranks=ranks, is_trained=False)
     return Reference(model, interval=options.reference_interval)
 

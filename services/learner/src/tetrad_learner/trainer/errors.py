@@ -11,6 +11,10 @@ class UnsupportedModelError(ValueError):
     """The model folder holds something that the trainer would train wrongly."""
 
 
+class AdapterError(ValueError):
+    """The adapters that were asked for do not fit the model."""
+
+
 class CheckpointError(ValueError):
     """The folder is no checkpoint of this model."""
 

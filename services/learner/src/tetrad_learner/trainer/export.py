@@ -1,4 +1,4 @@
-"""Export: the policy's weights as whole tensors under their Hugging Face names, one at a time.
+"""Export: the policy's weights as whole tensors under their Hugging Face names, one at a time, adapters merged.
 
 Owns the gathering of shards. Every function that touches values is collective: all ranks call it, rank 0 gets the
 bytes. Must not know who wants the weights or how they travel; the layout of a buffer is given.
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
+from tetrad_learner.trainer.adapters import whole_tensor
 from tetrad_learner.trainer.policy import Policy, named_weights
 
 DTYPES: Final[dict[str, torch.dtype]] = {
@@ -79,11 +79,14 @@ def weight_shapes(policy: Policy) -> tuple[WeightShape, ...]:
 def gathered_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
     """Yield (name, whole contiguous CPU tensor of the master weights); collective, and each rank must exhaust it.
 
-    No more than one tensor is whole at a time. On one CPU rank the tensors are views of the live weights: copy, never
-    write.
+    An adapter is merged in the master's float32. No more than one tensor is whole at a time. On one CPU rank the
+    tensors are views of the live weights: copy, never write.
     """
     for name, tensor in named_weights(policy):
-        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        whole = whole_tensor(tensor)
+        correction = None if policy.adapters is None else policy.adapters.correction(name)
+        if correction is not None:
+            whole = whole + correction
         yield name, whole.detach().cpu().contiguous()
 
 

@@ -1,5 +1,7 @@
 """The Hugging Face half of a checkpoint: a folder that `from_pretrained` reads, whole weights in one file.
 
+Adapters are merged into them, and lie beside them on their own.
+
 Owns which files of the source model go along. Must not know of optimizers or of the other half.
 """
 
@@ -14,6 +16,7 @@ from typing import Final
 
 from torch import Tensor
 
+from tetrad_learner.trainer.adapter_folder import AdapterCopy, copy_adapters
 from tetrad_learner.trainer.export import WeightShape, dtype_called, gathered_weights, weight_shapes
 from tetrad_learner.trainer.policy import Policy
 from tetrad_learner.trainer.ranks import Ranks
@@ -47,19 +50,24 @@ class HfCopy:
     dtype: str
     weights: tuple[tuple[WeightShape, Tensor], ...]
     """Whole, in the stored dtype."""
+    adapters: AdapterCopy | None = None
+    """Where these are trained."""
 
     def write(self, folder: Path) -> None:
-        """Write config, tokenizer files and `model.safetensors` into `folder`. Any thread."""
+        """Write config, tokenizer files, `model.safetensors` and adapters into `folder`. Any thread."""
         folder.mkdir(parents=True, exist_ok=True)
         _write_config(self.source, folder, self.dtype)
         _copy_files(self.source, folder)
         shapes = [shape for shape, _tensor in self.weights]
         tensors = ((shape.name, tensor) for shape, tensor in self.weights)
         write_safetensors(folder / WEIGHTS_FILE, shapes=shapes, tensors=tensors)
+        if self.adapters is not None:
+            self.adapters.write(folder)
 
 
 def copy_hf_weights(policy: Policy, *, source: Path, dtype: str, ranks: Ranks) -> HfCopy | None:
     """Gather the whole weights in the memory of rank 0's host; collective, None on the other ranks."""
+    adapters = None if policy.adapters is None else copy_adapters(policy.adapters, ranks)
     shapes = tuple(_stored(weight, dtype) for weight in weight_shapes(policy))
     gathered = zip(shapes, gathered_weights(policy), strict=True)
     if not ranks.is_first:
@@ -67,7 +75,7 @@ def copy_hf_weights(policy: Policy, *, source: Path, dtype: str, ranks: Ranks) -
             pass
         return None
     weights = tuple((shape, whole.to(dtype_called(shape.dtype), copy=True)) for shape, (_name, whole) in gathered)
-    return HfCopy(source=source, dtype=dtype, weights=weights)
+    return HfCopy(source=source, dtype=dtype, weights=weights, adapters=adapters)
 
 
 def _stored(weight: WeightShape, dtype: str) -> WeightShape:

@@ -7,6 +7,7 @@ Must not know of batches, losses or optimizers.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -19,10 +20,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 from transformers.initialization import no_init_weights
 from transformers.utils.logging import disable_progress_bar
 
+from tetrad_learner.trainer.adapters import Adapters, add_adapters
 from tetrad_learner.trainer.attention import PACKED_ATTENTION, register_packed_attention
 from tetrad_learner.trainer.errors import UnsupportedModelError
 from tetrad_learner.trainer.options import ComputeDtype, RowLayout, ShardingOptions, TrainerOptions, expand
-from tetrad_learner.trainer.policy import Policy, named_weights
+from tetrad_learner.trainer.policy import Policy, named_adapters, named_weights
 from tetrad_learner.trainer.probe import check_model
 from tetrad_learner.trainer.ranks import Ranks
 
@@ -51,12 +53,20 @@ def load_policy(folder: Path, *, options: TrainerOptions, ranks: Ranks, is_train
     config = model_config(folder)
     causal_lm = build(config, options, is_trained=is_trained)
     causal_lm.tie_weights()  # from_config leaves it out when it does not initialise
-    policy = Policy(causal_lm, temperature=options.algorithm.temperature, is_compiled=options.use_torch_compile)
-    policy.requires_grad_(is_trained).train(is_trained)
+    adapters = _adapters_of(causal_lm, options) if is_trained else None
+    policy = Policy(
+        causal_lm,
+        temperature=options.algorithm.temperature,
+        is_compiled=options.use_torch_compile,
+        adapters=adapters,
+    )
+    policy.requires_grad_(is_trained and adapters is None).train(is_trained)
+    for _name, tensor in named_adapters(policy):
+        tensor.requires_grad_(is_trained)
     sharding = options.sharding if is_trained else options.reference_sharding
     shard_model(policy, decoder_layers(causal_lm), sharding=sharding, options=options, ranks=ranks)
-    source = _read_weights(folder, config, options) if ranks.is_first else {}
-    hand_out(named_weights(policy), source, ranks)
+    source = _read_weights(folder, config, options, has_adapters=adapters is not None) if ranks.is_first else {}
+    hand_out(chain(named_weights(policy), named_adapters(policy)), source, ranks)
     return policy
 
 
@@ -159,8 +169,19 @@ def precision_of(dtype: ComputeDtype) -> MixedPrecisionPolicy:
     return MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
 
 
-def _read_weights(folder: Path, config: PreTrainedConfig, options: TrainerOptions) -> dict[str, Tensor]:
-    """Read all weights (rank 0), after proving on them that this package computes what the model computes."""
+def _adapters_of(causal_lm: PreTrainedModel, options: TrainerOptions) -> Adapters | None:
+    if options.lora is None:
+        return None
+    return add_adapters(causal_lm, options.lora, seed=options.seed, base=options.model_path)
+
+
+def _read_weights(
+    folder: Path, config: PreTrainedConfig, options: TrainerOptions, *, has_adapters: bool
+) -> dict[str, Tensor]:
+    """Read all weights (rank 0), after proving on them that this package computes what the model computes.
+
+    Adapters are drawn here, for all ranks.
+    """
     # A bar on stderr would end up in the service's log.
     disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' own
     whole: Any = AutoModelForCausalLM.from_pretrained(
@@ -168,7 +189,8 @@ def _read_weights(folder: Path, config: PreTrainedConfig, options: TrainerOption
     )
     whole.requires_grad_(False).eval()
     check_model(whole, layout=options.row_layout)
-    return dict(named_weights(Policy(whole, temperature=1.0)))
+    policy = Policy(whole, temperature=1.0, adapters=_adapters_of(whole, options) if has_adapters else None)
+    return dict(chain(named_weights(policy), named_adapters(policy)))
 
 
 @torch.no_grad()

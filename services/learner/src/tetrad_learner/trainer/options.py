@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from tetrad_learner.trainer.algorithm_options import AlgorithmOptions
+
+ALL_LINEAR: Final = "all-linear"
+"""What peft calls every linear layer but the output layer."""
 
 
 class RowLayout(StrEnum):
@@ -77,6 +81,29 @@ class CriticOptions:
     sharding: ShardingOptions = field(default_factory=ShardingOptions)
 
 
+class LoraInit(StrEnum):
+    """How the first factor is drawn; the second is zero, so that training begins with the model as it is."""
+
+    KAIMING = "kaiming"
+    GAUSSIAN = "gaussian"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraOptions:
+    """Low-rank adapters that are trained in place of the weights."""
+
+    rank: int
+    alpha: float = 16.0
+    """Adapters are scaled by alpha / rank."""
+    dropout: float = 0.0
+    """Share of an adapter's inputs that is dropped where gradients are computed, and nowhere else."""
+    target_modules: tuple[str, ...] = (ALL_LINEAR,)
+    """Names of the layers that get one, or the ends of their paths; `all-linear` is all but the output layer."""
+    exclude_modules: tuple[str, ...] = ()
+    """Likewise, of those that get none."""
+    init_method: LoraInit = LoraInit.KAIMING
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerOptions:
     """All that a rank needs to know beside its batches."""
@@ -112,11 +139,18 @@ class TrainerOptions:
     algorithm: AlgorithmOptions = field(default_factory=AlgorithmOptions)
     critic: CriticOptions | None = None
     """None where the estimator needs no values."""
+    lora: LoraOptions | None = None
+    """None trains all weights."""
 
     @property
     def reference(self) -> str:
         """Where the reference model is loaded from."""
         return self.reference_path or self.model_path
+
+    @property
+    def is_reference_inside(self) -> bool:
+        """Whether the reference is the trained model with its adapters off, so that no second one is loaded."""
+        return self.lora is not None and expand(self.reference) == expand(self.model_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ Owns which passes a configuration needs. Must not know what is made of the answe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from tetrad_learner.trainer.facts import forward_inputs, on_device
 from tetrad_learner.trainer.packing import MicroBatch
 from tetrad_learner.trainer.policy import Policy
 from tetrad_learner.trainer.progress import Phase, Reporter
+from tetrad_learner.trainer.reference import Reference
 from tetrad_learner.trainer.stopwatch import Stopwatch
 
 
@@ -39,7 +41,7 @@ class Models:
     """Whoever can be asked."""
 
     policy: Policy
-    reference: Policy | None
+    reference: Reference | None
     critic: Critic | None
 
 
@@ -57,14 +59,31 @@ def ask(models: Models, micros: Sequence[MicroBatch], token_ids: Tensor, *, need
     def answers(phase: Phase, model: nn.Module | None) -> Tensor | None:
         if model is None:
             return None
-        with monitor.watch.phase(phase), monitor.report.phase(phase, total=len(micros)):
+        with monitor.watch.phase(phase), monitor.report.phase(phase, total=len(micros)), _evaluating(model):
             return _answers(model, micros, token_ids, on_micro_batch=monitor.report.micro_batch)
 
+    def answers_of_reference() -> Tensor | None:
+        if models.reference is None:
+            return None
+        with models.reference.in_force() as model:
+            return answers(Phase.REFERENCE_LOGPROBS, model)
+
     return Known(
-        reference=answers(Phase.REFERENCE_LOGPROBS, models.reference),
+        reference=answers_of_reference(),
         old=answers(Phase.OLD_LOGPROBS, models.policy if needs_old else None),
         values=answers(Phase.VALUES, models.critic),
     )
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Within the body, drop nothing: what is asked here must not depend on chance."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """A causal language model that answers with log-probabilities of chosen tokens, never with logits.
 
-Owns the way from token ids to log-probabilities, and the list of a model's weights. Must not know of gradients'
-fate, optimizers or files.
+Owns the way from token ids to log-probabilities, and the lists of a model's weights: all of them, and the trained
+ones. Must not know of gradients' fate, optimizers or files.
 """
 
 # R rows of L positions · H hidden size · V vocabulary · T trained tokens
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tetrad_algorithms.logprobs import token_logprobs
+from tetrad_learner.trainer.adapters import Adapters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +39,18 @@ class ForwardInputs:
 class Policy(nn.Module):
     """The model, called in one piece, so that the shards of embedding and head are gathered around the whole call."""
 
-    def __init__(self, causal_lm: PreTrainedModel, *, temperature: float, is_compiled: bool = False) -> None:
+    def __init__(
+        self,
+        causal_lm: PreTrainedModel,
+        *,
+        temperature: float,
+        is_compiled: bool = False,
+        adapters: Adapters | None = None,
+    ) -> None:
         super().__init__()
         self.causal_lm = causal_lm
         self.temperature = temperature
+        self.adapters = adapters
         self._is_compiled = is_compiled
 
     def forward(self, inputs: ForwardInputs) -> tuple[Tensor, Tensor]:
@@ -78,9 +87,24 @@ def hidden_states(body: nn.Module, inputs: ForwardInputs) -> Tensor:
 
 
 def named_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
-    """Yield what a Hugging Face folder of the model holds, in its order; tied tensors once, under the first name."""
+    """Yield what a Hugging Face folder of the model holds, in its order; tied tensors once, under the first name.
+
+    Adapters are not among them: no such folder knows them.
+    """
     seen: set[int] = set()
     for name, tensor in policy.causal_lm.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen:
+        base_name = name if policy.adapters is None else policy.adapters.base_name(name)
+        if id(tensor) not in seen and base_name is not None:
             seen.add(id(tensor))
-            yield name, tensor
+            yield base_name, tensor
+
+
+def named_adapters(policy: Policy) -> Iterator[tuple[str, Tensor]]:
+    """Yield the adapters, where there are any."""
+    if policy.adapters is not None:
+        yield from policy.adapters.named_tensors()
+
+
+def named_trained(policy: Policy) -> Iterator[tuple[str, Tensor]]:
+    """Yield what training changes: the adapters where there are any, else everything."""
+    yield from named_weights(policy) if policy.adapters is None else named_adapters(policy)

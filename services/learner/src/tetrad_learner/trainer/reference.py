@@ -6,6 +6,7 @@ Owns when it moves. Must not know what its log-probabilities are used for.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -14,7 +15,10 @@ from tetrad_learner.trainer.policy import Policy, named_weights
 
 
 class Reference:
-    """A frozen policy that stays as it is, or follows the trained one from interval to interval."""
+    """A frozen policy that stays as it is, or follows the trained one from interval to interval.
+
+    With adapters it is the trained policy itself: its base is frozen, and shows once they are off.
+    """
 
     def __init__(self, model: Policy, *, interval: int) -> None:
         self.model = model
@@ -25,6 +29,15 @@ class Reference:
     def is_moving(self) -> bool:
         """Whether it ever changes; a checkpoint has to hold it then."""
         return self._interval > 0
+
+    @contextmanager
+    def in_force(self) -> Iterator[Policy]:
+        """Within the body, the yielded policy answers as the reference."""
+        if self.model.adapters is None:
+            yield self.model
+        else:
+            with self.model.adapters.off():
+                yield self.model
 
     def catch_up(self, policy: Policy, *, step: int) -> None:
         """Become the policy as it is before `step`, where an interval has ended since the last time.
