@@ -8,6 +8,7 @@ UNITS: Final = {
     "gigabytes_per_s": "GB/s",
     "messages_per_s": "messages/s",
     "tokens_per_s": "tokens/s",
+    "teraflops_per_s": "TFLOP/s",
     "samples_per_s": "samples/s",
     "grades_per_s": "grades/s",
     "leases_per_s": "leases/s",
@@ -25,6 +26,9 @@ UNITS: Final = {
     "correct_share": "",
 }
 """Ending of a metric's name → its unit. A ratio has none."""
+TOKENS_PER_SECOND: Final = re.compile(r"(?P<whose>\w+_)?tokens_per_second_(?P<what>.+)")
+UTILISATION: Final = re.compile(r"(?P<whose>\w+_)?mfu_(?P<what>.+)_ratio")
+"""Of the measured rate of a matrix product: model FLOPs utilisation."""
 RATIO: Final = re.compile(r"(?P<what>.+)_ratio_to_(?P<peer>.+)")
 PEERS: Final = {
     "pyzmq_asyncio": "bare pyzmq, asyncio",
@@ -78,6 +82,8 @@ AIMS: Final = (
     _at_least(r"grpo_step.*", r"samples_per_s_ratio_to_trl", 2.0),
     _at_most(r"grpo_step.*", r"all_processes_peak_pss_ratio_to_trl", 0.5),
     _at_least(r"algorithms", r".+_sampled_after_correct_share", 0.6),
+    _at_least(r"learner", r"mfu_1\.5b_4k_ratio", 0.35),
+    _at_least(r"learner", r"train_.+_ratio_to_trl", 1.5),
     # Flat, but for noise.
     _at_most(r"coordinator", r"\w+_cost_per_lease_at_\d+_replicas_ratio_to_1_replica", 1.5),
 )
@@ -112,6 +118,12 @@ def read_name(metric: str) -> Reading:
     for ending in sorted(UNITS, key=len, reverse=True):
         if metric.endswith(f"_{ending}"):
             return Reading(_words(metric.removesuffix(f"_{ending}")), UNITS[ending], "")
+    if found := TOKENS_PER_SECOND.fullmatch(metric):
+        return Reading(_words(f"{found['whose'] or ''}{found['what']}"), "tokens/s", "")
+    if found := UTILISATION.fullmatch(metric):
+        return Reading(
+            _words(f"{found['whose'] or ''}mfu_{found['what']}"), "×", "the measured bfloat16 matrix product"
+        )
     if metric in UNITS:
         return Reading("", UNITS[metric], "")
     raise ValueError(f"metric {metric!r} does not end in a unit; the units are {', '.join(UNITS)}, ratio_to_…")

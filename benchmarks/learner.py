@@ -38,7 +38,7 @@ MAIN_ROW: Final = 4096
 VARIANTS: Final[Mapping[str, dict[str, bool | int]]] = {
     "eager": {"use_torch_compile": False},
     "resharded": {"is_resharded": True},
-    "checkpointing": {"gradient_checkpointing": True},
+    "checkpointing": {"gradient_checkpointing": True, "use_torch_compile": False},
     "unchunked": {"is_chunked": False},
     "trl": {"use_torch_compile": False},
     "trl_8k": {"use_torch_compile": False, "row_tokens": 8192, "rows": 8},
@@ -134,9 +134,12 @@ def on_gpu(name: str, arguments: argparse.Namespace, peak: float) -> Iterator[tu
     """Ours at every row length, then what single settings change at the main one, then TRL."""
     model = make_model(name, MODELS / f"random-{name}")
     base = Setting(shape=name, model=str(model), row_tokens=MAIN_ROW, rows=16, use_torch_compile=True)
+    ours: dict[int, float] = {}
     for tokens in sorted(arguments.rows, key=lambda tokens: tokens != MAIN_ROW):
         setting = dataclasses.replace(base, row_tokens=tokens, rows=base.rows * MAIN_ROW // tokens)
-        yield from figures(f"{name}_{tokens // 1024}k", setting, run(OURS, setting), peak)
+        found = run(OURS, setting)
+        ours[tokens] = found.step_s
+        yield from figures(f"{name}_{tokens // 1024}k", setting, found, peak)
     for variant in arguments.variants:
         setting = dataclasses.replace(base, **VARIANTS[variant])  # type: ignore[arg-type]  # its fields
         is_ours = not variant.startswith("trl")
@@ -147,7 +150,10 @@ def on_gpu(name: str, arguments: argparse.Namespace, peak: float) -> Iterator[tu
             print(f"{name} {variant}: not measured: {error}", file=sys.stderr, flush=True)
             continue
         for figure, value in figures(f"{name}_{setting.row_tokens // 1024}k", setting, found, peak):
-            yield f"{'trl' if not is_ours else variant}_{figure}", value
+            yield f"{variant if is_ours else 'trl'}_{figure}", value
+        if not is_ours and setting.row_tokens in ours:
+            ratio = found.step_s / ours[setting.row_tokens]
+            yield f"train_{name}_{setting.row_tokens // 1024}k_ratio_to_trl", ratio
 
 
 def figures(label: str, setting: Setting, found: Found, peak: float) -> Iterator[tuple[str, float]]:

@@ -44,6 +44,7 @@ BENCHMARKS: Final = (
         arguments=("grpo_step.py", "--micro-batch", "32"),
         timeout_s=2400.0,
     ),
+    Benchmark(name="learner", arguments=("learner.py",)),
     Benchmark(name="algorithms", arguments=("algorithms.py",), timeout_s=1800.0),
 )
 
