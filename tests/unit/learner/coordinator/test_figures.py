@@ -101,11 +101,11 @@ def test_a_repeated_mark_keeps_the_first() -> None:
 def test_lengths_are_told_apart_by_reward_and_a_mean_of_nothing_is_none() -> None:
     mixed = [a_journal_sample(0, 0, num_sampled=2, reward=0.0), a_journal_sample(0, 1, num_sampled=6, reward=1.0)]
 
-    figures = batch_figures(mixed)
+    figures = batch_figures(places(mixed))
 
     assert figures["generate/avg_tokens_zero_rewards"] == 2.0
     assert figures["generate/avg_tokens_non_zero_rewards"] == 6.0
-    assert "generate/avg_tokens_non_zero_rewards" not in batch_figures(mixed[:1])
+    assert "generate/avg_tokens_non_zero_rewards" not in batch_figures(places(mixed[:1]))
 
 
 def test_what_environments_measure_is_averaged_over_the_samples_that_have_it() -> None:
@@ -114,14 +114,14 @@ def test_what_environments_measure_is_averaged_over_the_samples_that_have_it() -
         a_journal_sample(0, 1, metrics={"format": 0.0}),
     ]
 
-    figures = batch_figures(samples)
+    figures = batch_figures(places(samples))
 
     assert figures["environment/format"] == 0.5
     assert figures["environment/tool_calls"] == 3.0
 
 
 def test_names_of_environments_are_capped_and_the_rest_is_counted() -> None:
-    figures = batch_figures([a_journal_sample(0, 0, metrics={f"m{number:03}": 1.0 for number in range(70)})])
+    figures = batch_figures(places([a_journal_sample(0, 0, metrics={f"m{n:03}": 1.0 for n in range(70)})]))
 
     names = [name for name in figures if name.startswith("environment/m")]
     assert len(names) == 64
