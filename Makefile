@@ -42,10 +42,10 @@ demo: $(STAMP)  ## Four services on this machine; a tiny model learns to add (SE
 test: $(STAMP)  ## Lint, types, import rules and every test of the CPU set-up
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -q -n 2 -m "not live and not long" $(PYTEST_ARGUMENTS)
-	$(BIN)/python -m pytest -q -n 2 -m live --durations=20 tests/chaos tests/e2e tests/integration $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -q -n 2 -m "live and not long" --durations=20 tests/chaos tests/e2e tests/integration $(PYTEST_ARGUMENTS)
 
-test-long: $(STAMP)  ## Tests that take minutes each: compiled models
-	$(BIN)/python -m pytest -q -m long $(PYTEST_ARGUMENTS)
+test-long: $(STAMP)  ## Tests that take minutes each: compiled models, whole runs that evaluate, filter, or meet a poisoned step
+	$(BIN)/python -m pytest -q -n 2 -m long $(PYTEST_ARGUMENTS)
 
 check: $(STAMP) lint typecheck  ## Lint, types, import rules, sizes and declared dependencies only
 

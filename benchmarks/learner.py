@@ -72,7 +72,7 @@ def main() -> None:
         help="at the main row of a GPU (default all)",
     )
     parser.add_argument("--extend", action="store_true", help="keep the figures of an earlier results file")
-    parser.add_argument("--turns", type=int, default=3, help="turns of each side on a CPU (default 3)")
+    parser.add_argument("--turns", type=int, default=2, help="turns of each side on a CPU (default 2)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results (default %(default)s)")
     arguments = parser.parse_args()
     path = arguments.results / f"learner-{hardware_slug(arguments.accelerator)}.json"
@@ -114,10 +114,10 @@ def on_cpu(name: str, arguments: argparse.Namespace) -> Iterator[tuple[str, floa
         shape=name,
         model=str(model),
         row_tokens=arguments.rows[0],
-        rows=4,
+        rows=2,
         prompt_tokens=32,
         mean_response_tokens=96,
-        num_steps=4,
+        num_steps=3,
         num_warm_up_steps=1,
         device="cpu",
     )

@@ -8,7 +8,7 @@ import pytest
 
 from chaos.run_under_test import BATCH, NUM_STEPS, MakeRun, RunUnderTest
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.live, pytest.mark.timeout(300)]
 
 FILTER = ("trainer.algorithm.dynamic_sampling.type=filter",)
 REPLACE = (

@@ -12,7 +12,7 @@ import pytest
 
 from tetrad_config.interpolation import ASSETS
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(720)]
+pytestmark = [pytest.mark.long, pytest.mark.live, pytest.mark.timeout(720)]
 
 NUM_ROWS = 12
 RUN = (

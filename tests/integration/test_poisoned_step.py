@@ -10,7 +10,7 @@ import pytest
 
 from tetrad_runtime.exits import ExitCode
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.long, pytest.mark.live, pytest.mark.timeout(400)]
 
 DEADLINE_S = 150.0
 BATCH, GROUP, STEPS = 8, 4, 4
