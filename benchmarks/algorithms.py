@@ -168,7 +168,7 @@ def draw(curves: Mapping[str, Any], path: Path) -> None:
         label = f"{name} ({curve['sampled_after_correct_share']:.2f})"
         axes.plot(list(running_mean(tuple(curve["rewards"]))), label=label, linewidth=1.2)
     axes.set(xlabel="training step", ylabel=f"mean reward (over {SMOOTHING} steps)", ylim=(0, 1))
-    axes.set_title("Two-digit addition, one model, one algorithm after the other (in brackets: held out, sampled)")
+    axes.set_title("Two-digit addition by algorithm (in brackets: sampled accuracy, held out)")
     axes.legend(loc="lower right", ncols=2, frameon=False)
     axes.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
