@@ -50,6 +50,8 @@ def run_rank(settings: TrainerSettings, config: RunConfig, orders: Orders) -> in
     link.start()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     options = trainer_options(config, device=device, num_steps=orders.num_steps, steps_per_epoch=orders.steps_per_epoch)
+    if device == "cpu" and (options.sharding.cpu_offload or options.reference_sharding.cpu_offload):
+        log.warning("cpu_offload_has_no_effect", reason="shards are in the host's memory already")
     trainer = Trainer.create(options)
     step = trainer.load(orders.load).step if orders.load is not None else 0
     shell = _shell(settings, config, trainer, link, incarnation=hello.incarnation)
