@@ -10,7 +10,11 @@ TETRAD := $(BIN)/tetrad
 STAMP := $(VENV)/.tetrad-installed
 BENCH_VENV ?= .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
+SGLANG_VENV ?= .venv-sglang
+SGLANG_STAMP := $(SGLANG_VENV)/.installed
+SGLANG_CPU := services/rollout/sglang_cpu
 PROJECTS := $(sort $(wildcard libs/*/pyproject.toml services/*/pyproject.toml))
+SGLANG_PROJECTS := $(filter libs/% services/rollout/,$(filter-out libs/cli/ libs/algorithms/,$(dir $(PROJECTS))))
 EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
 # uv does not read pip's configuration: where pip knows a folder of wheels, such as a small CPU build of torch, so shall uv.
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
@@ -21,7 +25,7 @@ endif
 TORCH_BACKEND ?= cpu
 TORCH_ARGUMENTS ?= $(if $(UV_FIND_LINKS),,--torch-backend=$(TORCH_BACKEND))
 
-.PHONY: help setup demo test test-long lint typecheck check up down status logs scale plan doctor bench docs clean dashboards
+.PHONY: help setup demo test test-long test-sglang lint typecheck check up down status logs scale plan doctor bench docs clean dashboards
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,6 +50,10 @@ test: $(STAMP)  ## Lint, types, import rules and every test of the CPU set-up
 
 test-long: $(STAMP)  ## Tests that take minutes each: compiled models, whole runs that evaluate, filter, or meet a poisoned step
 	$(BIN)/python -m pytest -q -n 2 -m long $(PYTEST_ARGUMENTS)
+
+test-sglang: $(SGLANG_STAMP)  ## The engine's conformance suite against the real SGLang on a CPU (environment of its own, 3 GB)
+	SGLANG_USE_CPU_ENGINE=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONPATH=$(SGLANG_CPU) \
+		$(SGLANG_VENV)/bin/python -m pytest -q -m sglang --confcutdir=tests/sglang tests/sglang $(PYTEST_ARGUMENTS)
 
 check: $(STAMP) lint typecheck  ## Lint, types, import rules, sizes and declared dependencies only
 
@@ -90,8 +98,16 @@ $(BENCH_STAMP): benchmarks/requirements.txt constraints.txt | $(STAMP)
 		-r benchmarks/requirements.txt
 	@touch $@
 
+# SGLang pins what the rest leaves open, and on a CPU its metadata has to be passed over.
+$(SGLANG_STAMP): $(SGLANG_CPU)/requirements.txt $(SGLANG_CPU)/requirements-no-deps.txt $(PROJECTS) | $(STAMP)
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(SGLANG_VENV)
+	$(BIN)/uv pip install --quiet --python $(SGLANG_VENV)/bin/python $(TORCH_ARGUMENTS) -r $(SGLANG_CPU)/requirements.txt \
+		$(foreach name,$(SGLANG_PROJECTS),-e $(name))
+	$(BIN)/uv pip install --quiet --python $(SGLANG_VENV)/bin/python --no-deps -r $(SGLANG_CPU)/requirements-no-deps.txt
+	@touch $@
+
 docs: $(STAMP)  ## Make the pages under docs/reference again from the code
 	set -e; for maker in tools/make_*_reference.py; do $(BIN)/python $$maker; done
 
 clean:  ## Remove the virtual environments and caches, not the runs
-	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(SGLANG_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 if TYPE_CHECKING:
     from tetrad_rollout.engine.protocol import Engine, GeneratedSample, GenerationRequest, Progress
@@ -35,6 +36,12 @@ class EngineSite(ABC):
     """At least eight, of three different lengths or more."""
     eos_id: int
     """Ends a sample; never among the prompts' last tokens."""
+    honours_seeds: bool = True
+    """Whether equal seeds give equal samples. Where not, seeds say nothing and there is no deterministic mode."""
+    recomputed_per_sample: int = 0
+    """Prompt tokens that each sample but the first computes again although the prefix is shared."""
+    cache_policy_in_flight: str = "keep"
+    """What a commit does to the KV of requests in flight."""
 
     @abstractmethod
     def start(self, *, is_deterministic: bool = False, max_num_seqs: int = 64) -> Engine:
@@ -55,6 +62,11 @@ class EngineSite(ABC):
     @abstractmethod
     def decode(self, tokens: Sequence[int]) -> str:
         """Ids as the engine's stop strings see them."""
+
+    def needs_seeds(self) -> None:
+        """Skip a test of what only an engine with seeds promises."""
+        if not self.honours_seeds:
+            pytest.skip("this engine does not honour seeds here, and says so")
 
     def a_request(self, prompt: int = 0, **fields: Any) -> GenerationRequest:
         """A request for one of the prompts; what is not said is an unremarkable default."""

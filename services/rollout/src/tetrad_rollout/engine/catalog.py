@@ -11,6 +11,7 @@ from tetrad_rollout.engine.core import BatchSettings
 from tetrad_rollout.engine.errors import UnknownEngineError
 from tetrad_rollout.engine.flat_weights import DigestFunction, manifest_digest
 from tetrad_rollout.engine.protocol import Engine
+from tetrad_rollout.engine.server_options import ServerOptions
 from tetrad_rollout.engine.threaded import ThreadedEngine
 
 _FAKE_VOCABULARY = 64
@@ -19,6 +20,7 @@ _FAKE_VOCABULARY = 64
 class EngineName(StrEnum):
     """`generator.backend`."""
 
+    SGLANG = "sglang"
     TRANSFORMERS = "transformers"
     FAKE = "fake"
 
@@ -36,6 +38,8 @@ class EngineSettings:
     batch: BatchSettings = field(default_factory=BatchSettings)
     digest: DigestFunction = manifest_digest
     """Over (flat buffer, layout); the manifest's algorithm."""
+    server: ServerOptions = field(default_factory=ServerOptions)
+    """For engines that are servers of their own."""
 
 
 def create_engine(name: str, settings: EngineSettings) -> Engine:
@@ -62,6 +66,8 @@ def engine_name(name: str) -> EngineName:
 
 def _factory(name: EngineName) -> Callable[[EngineSettings], Engine]:
     match name:
+        case EngineName.SGLANG:
+            return _create_sglang
         case EngineName.TRANSFORMERS:
             return _create_transformers
         case EngineName.FAKE:
@@ -70,8 +76,15 @@ def _factory(name: EngineName) -> Callable[[EngineSettings], Engine]:
             assert_never(name)
 
 
+def _create_sglang(settings: EngineSettings) -> Engine:
+    from tetrad_rollout.engine.sglang.engine import create
+
+    return create(settings)
+
+
 def _create_transformers(settings: EngineSettings) -> Engine:
-    from tetrad_rollout.engine.transformers import TransformersRunner, load_decode, load_model
+    from tetrad_rollout.engine.tokenizer import load_decode
+    from tetrad_rollout.engine.transformers import TransformersRunner, load_model
 
     model = load_model(settings.model_path, device=settings.device, dtype=settings.dtype)
     num_threads = 1 if settings.batch.is_deterministic else settings.num_threads

@@ -13,13 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tetrad_rollout.engine.errors import (
-    EngineAsleepError,
-    EngineBusyError,
-    EngineError,
-    ForwardFailedError,
-    InvalidRequestError,
-)
+from tetrad_rollout.engine.admission import check_queue, check_request
+from tetrad_rollout.engine.errors import EngineAsleepError, EngineError, ForwardFailedError
 from tetrad_rollout.engine.protocol import FinishReason, GenerationRequest, RequestId
 from tetrad_rollout.engine.rows import Chunk, Job, Row, chunks_of
 from tetrad_rollout.engine.runner import Runner
@@ -130,25 +125,11 @@ class EngineCore:
 
     def _check(self, request: GenerationRequest) -> None:
         if self.is_asleep:
-            raise EngineAsleepError("the engine is asleep; call wake() before generate()")
-        if request.request_id in self._jobs:
-            raise InvalidRequestError(f"request {request.request_id!r} is already in flight; ids must be unique")
-        need, limit = request.prompt_ids.size + request.sampling.max_new_tokens, self._runner.max_context
-        if need > limit:
-            raise InvalidRequestError(
-                f"prompt of {request.prompt_ids.size} + {request.sampling.max_new_tokens} new tokens need {need}; "
-                f"the model's context is {limit}: lower max_prompt_length or max_new_tokens"
-            )
-        low, high = int(request.prompt_ids.min()), int(request.prompt_ids.max())
-        if low < 0 or high >= self._runner.vocab_size:
-            raise InvalidRequestError(
-                f"prompt ids are in [{low}, {high}]; the vocabulary is [0, {self._runner.vocab_size})"
-            )
-        queued, most = self.waiting_samples, self._settings.max_waiting_samples
-        if queued + len(request.seeds) > most:
-            raise EngineBusyError(
-                f"{queued} samples wait and {len(request.seeds)} more were asked; the limit is {most}"
-            )
+            raise EngineAsleepError("the engine is asleep; call wake() first")
+        check_request(
+            request, in_flight=self._jobs, max_context=self._runner.max_context, vocab_size=self._runner.vocab_size
+        )
+        check_queue(request, waiting=self.waiting_samples, limit=self._settings.max_waiting_samples)
 
     def step(self) -> Outcome:
         """Let waiting requests in, or else move every running row one token on."""

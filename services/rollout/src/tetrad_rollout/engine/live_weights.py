@@ -7,7 +7,6 @@ status and buffers of one mind. Must not know requests.
 
 import threading
 import time
-from collections import OrderedDict
 from typing import Final
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from tetrad_rollout.engine.errors import DigestMismatchError, ProbeFailedError, WeightStateError
 from tetrad_rollout.engine.flat_weights import DigestFunction, FlatWeights
+from tetrad_rollout.engine.probes import ProbeMemory
 from tetrad_rollout.engine.protocol import CachePolicy, CommitReport, ProbeReport, WeightLayout
 from tetrad_rollout.engine.runner import Runner
 from tetrad_rollout.engine.weight_state import WeightEvent, WeightState, WeightStatus, step
@@ -23,7 +23,6 @@ from tetrad_wire.ids import PolicyVersion
 
 # Equal weights give equal bits in one process; another engine's kernels may differ in the last ones.
 PROBE_TOLERANCE: Final = 1e-3
-_PROBES_KEPT: Final = 4
 _IN_STAGE: Final = frozenset({WeightState.STAGING, WeightState.STAGED, WeightState.PAUSED})
 
 
@@ -35,7 +34,7 @@ class LiveWeights:
         self._flat = FlatWeights(runner.layout, digest=digest)
         self._lock = threading.Lock()
         self._stages_begun = 0
-        self._probes: OrderedDict[str, npt.NDArray[np.float32]] = OrderedDict()
+        self._probes = ProbeMemory(tolerance=PROBE_TOLERANCE)
         self._is_unproven = False
         self.status = WeightStatus()
         runner.copy_parameters(self._flat.live)
@@ -121,7 +120,6 @@ class LiveWeights:
             self._fail()
             raise
         with self._lock:
-            self._remember(logprobs)
             self._is_unproven = False
             # A certified engine may have begun its next stage in the meantime; it stays certified.
             if self.status.state is WeightState.COMMITTED:
@@ -132,17 +130,8 @@ class LiveWeights:
         if not self._runner.is_bound_to(self._flat.live):
             raise ProbeFailedError("a parameter of the model does not read the committed buffer")
         logprobs = self._runner.probe()
-        if not np.isfinite(logprobs).all():
-            raise ProbeFailedError(f"the probe gave log-probs that are not finite: {logprobs}")
-        for reference in (expected, self._probes.get(self.status.live_digest)):
-            if reference is not None and not np.allclose(logprobs, reference, rtol=0.0, atol=PROBE_TOLERANCE):
-                raise ProbeFailedError(f"the probe gave {logprobs}; the same weights gave {reference} elsewhere")
+        self._probes.check(logprobs, digest=self.status.live_digest, expected=expected)
         return logprobs
-
-    def _remember(self, logprobs: npt.NDArray[np.float32]) -> None:
-        self._probes[self.status.live_digest] = logprobs
-        while len(self._probes) > _PROBES_KEPT:
-            self._probes.popitem(last=False)
 
     def wake(self) -> None:
         """What slept must be probed again."""

@@ -16,8 +16,8 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from tetrad_rollout.engine.errors import ForwardFailedError, LayoutError
 from tetrad_rollout.engine.kv_cache import RowCache
+from tetrad_rollout.engine.probes import probe_ids
 from tetrad_rollout.engine.protocol import WeightLayout
-from tetrad_rollout.engine.runner import PROBE_LENGTH
 from tetrad_rollout.engine.stops import Decode
 from tetrad_weights.digest import Bytes
 from tetrad_weights.layout import Layout, Parameter, lay_out
@@ -26,7 +26,6 @@ from tetrad_weights.layout import Layout, Parameter, lay_out
 _LAYER_TYPES: Final = frozenset({"full_attention", "sliding_attention"})
 _NO_LIMIT: Final = 2**31 - 1
 # Spreads the probe's tokens over the vocabulary; any prime would do.
-_PROBE_STRIDE: Final = 7919
 
 
 class TransformersRunner:
@@ -159,7 +158,7 @@ class TransformersRunner:
     @torch.inference_mode()
     def probe(self) -> npt.NDArray[np.float32]:
         """See `Runner.probe`."""
-        ids = np.arange(1, PROBE_LENGTH + 2) * _PROBE_STRIDE % self.vocab_size
+        ids = probe_ids(self.vocab_size)
         logits = self._model(input_ids=self._tensor(ids[None, :]), use_cache=False).logits[0, :-1].float()
         logprobs = torch.log_softmax(logits, dim=-1).gather(1, self._tensor(ids[1:, None]))[:, 0]
         result: npt.NDArray[np.float32] = logprobs.cpu().numpy()
@@ -176,19 +175,6 @@ def load_model(path: str | Path, *, device: str, dtype: str) -> PreTrainedModel:
     moved: Any = model
     moved.to(device)
     return model
-
-
-def load_decode(path: str | Path) -> Decode | None:
-    """Ids to text with special tokens shown; None when the folder has no tokenizer (stop strings are refused then)."""
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError):  # what transformers raises where there are no tokenizer files
-        return None
-
-    def decode(ids: Sequence[int]) -> str:
-        return str(tokenizer.decode(list(ids), skip_special_tokens=False))
-
-    return decode
 
 
 def _dtype(name: str) -> torch.dtype:

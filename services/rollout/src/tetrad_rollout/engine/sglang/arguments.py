@@ -1,0 +1,121 @@
+"""From a run's knobs to the arguments of SGLang's server. Pure: sglang's fields are handed in."""
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from tetrad_rollout.engine.catalog import EngineSettings
+from tetrad_rollout.engine.errors import InvalidRequestError
+from tetrad_rollout.engine.server_options import ServerOptions
+
+# Compute capability 9.0: the FlashAttention 3 kernels are written for it and for no other.
+HOPPER: Final = (9, 0)
+OURS: Final = frozenset({"model_path", "skip_tokenizer_init", "stream_interval", "incremental_streaming_output"})
+"""Arguments that the engine rests on and nobody may change."""
+
+
+class UnknownArgumentError(InvalidRequestError):
+    """`generator.engine_init_kwargs` names what this SGLang does not know, or what may not be changed."""
+
+
+def server_arguments(
+    settings: EngineSettings, *, known: Collection[str], capability: tuple[int, int] | None
+) -> tuple[dict[str, Any], str]:
+    """Return keyword arguments of `sglang.Engine`, and why the attention backend is what it is.
+
+    `known` are the fields of the installed ServerArgs; `capability` is the GPU's, None on a CPU.
+
+    Raises:
+        UnknownArgumentError: an extra argument that is not known, with the nearest, or that may not be set.
+    """
+    check_extra(settings.server.extra, known)
+    backend, reason = attention_backend(settings.server.extra, capability)
+    arguments = _common(settings) | {"attention_backend": backend}
+    arguments |= _on_a_cpu(settings) if capability is None else _on_a_gpu(settings.server)
+    return {**arguments, **settings.server.extra}, reason
+
+
+def attention_backend(extra: Mapping[str, object], capability: tuple[int, int] | None) -> tuple[str, str]:
+    """Return the attention backend and the reason for the log.
+
+    >>> attention_backend({}, (9, 0))
+    ('fa3', 'compute capability 9.0 is Hopper')
+    >>> attention_backend({}, (8, 0))
+    ('flashinfer', 'compute capability 8.0 is not Hopper, which fa3 needs')
+    """
+    if (asked := extra.get("attention_backend")) is not None:
+        return str(asked), "generator.engine_init_kwargs.attention_backend asks for it"
+    if capability is None:
+        return "torch_native", "there is no GPU"
+    name = ".".join(map(str, capability))
+    if capability == HOPPER:
+        return "fa3", f"compute capability {name} is Hopper"
+    return "flashinfer", f"compute capability {name} is not Hopper, which fa3 needs"
+
+
+def check_extra(extra: Mapping[str, object], known: Collection[str]) -> None:
+    """Refuse arguments that the installed SGLang does not have."""
+    for name in extra:
+        key = f"generator.engine_init_kwargs.{name}"
+        if name in OURS:
+            raise UnknownArgumentError(f"{key} may not be set: the engine rests on its own value of it")
+        if name not in known:
+            nearest = difflib.get_close_matches(name, list(known), n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            raise UnknownArgumentError(f"{key} is no argument of the installed SGLang's ServerArgs{hint}")
+
+
+def _common(settings: EngineSettings) -> dict[str, Any]:
+    options = settings.server
+    arguments: dict[str, Any] = {
+        "model_path": str(settings.model_path),
+        "skip_tokenizer_init": True,  # ids in, ids out; outputs come straight from the scheduler
+        "dtype": settings.dtype,
+        "mem_fraction_static": options.memory_share,
+        "max_running_requests": settings.batch.max_num_seqs,
+        "max_prefill_tokens": options.max_prefill_tokens,
+        "chunked_prefill_size": options.max_prefill_tokens if options.is_prefill_chunked else -1,
+        "disable_radix_cache": not options.is_prefix_cached,
+        # The one policy that lets the first sample of a group compute the prompt for the others.
+        "schedule_policy": "lpm",
+        "disable_cuda_graph": options.is_eager,
+        "enable_memory_saver": options.may_sleep,
+        "enable_deterministic_inference": settings.batch.is_deterministic,
+        "tp_size": options.tensor_parallel_size,
+        "sampling_backend": "pytorch",  # plain sampling never needs flashinfer, whose kernels compile at first use
+        "grammar_backend": "none",
+        "log_level": "warning",
+    }
+    if options.adapters is not None:
+        arguments |= _adapters(options)
+    return arguments
+
+
+def _adapters(options: ServerOptions) -> dict[str, Any]:
+    assert options.adapters is not None
+    targets = options.adapters.target_modules
+    return {
+        "enable_lora": True,
+        "max_lora_rank": options.adapters.rank,
+        "lora_target_modules": ["all"] if targets == ("all-linear",) else sorted(targets),
+        # The one that serves, the one that is being loaded, and the base.
+        "max_loras_per_batch": 3,
+    }
+
+
+def _on_a_gpu(options: ServerOptions) -> dict[str, Any]:
+    return {"base_gpu_id": options.first_gpu}
+
+
+def _on_a_cpu(settings: EngineSettings) -> dict[str, Any]:
+    """What SGLang's CPU path needs said; found by trying."""
+    del settings
+    return {
+        "device": "cpu",
+        "disable_overlap_schedule": True,
+        "disable_cuda_graph": True,
+        "enable_memory_saver": False,
+        "mem_fraction_static": 0.3,
+        "max_total_tokens": 16384,
+        "skip_server_warmup": True,
+    }

@@ -1,0 +1,361 @@
+"""The `Engine` protocol on top of SGLang: jobs and their samples, pauses, aborts, sleep.
+
+Owns who waits, who is in the server and whether anybody may be. All on one event loop. Between a pause and a
+resume the server holds no request: weights are replaced, caches flushed and memory released in an idle server.
+"""
+
+# A job is one request of ours, a course one sample of it, which is a request of the server's now and then.
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tetrad_rollout.engine.admission import check_queue, check_request
+from tetrad_rollout.engine.catalog import EngineSettings
+from tetrad_rollout.engine.core import Counters
+from tetrad_rollout.engine.errors import (
+    EngineAsleepError,
+    EngineBusyError,
+    EngineClosedError,
+    EngineError,
+    ForwardFailedError,
+)
+from tetrad_rollout.engine.protocol import (
+    ALL_TAGS,
+    CommitReport,
+    EngineStatistics,
+    FinishReason,
+    GeneratedSample,
+    GenerationRequest,
+    MemoryTag,
+    PauseMode,
+    ProbeReport,
+    Progress,
+    ProgressCallback,
+    RequestId,
+    WeightLayout,
+)
+from tetrad_rollout.engine.rows import Job, Row
+from tetrad_rollout.engine.sglang.arguments import server_arguments
+from tetrad_rollout.engine.sglang.samples import Course
+from tetrad_rollout.engine.sglang.server import Server, capability, installed_versions, known_arguments
+from tetrad_rollout.engine.sglang.weights import ServedWeights
+from tetrad_rollout.engine.stops import Decode, StopRule
+from tetrad_rollout.engine.tokenizer import load_decode
+from tetrad_telemetry.logs import get_logger
+from tetrad_wire.ids import PolicyVersion
+
+log = get_logger(__name__)
+
+REPORT_EVERY: Final = 32
+"""Tokens of a sample between two reports; each costs the service some 50 µs."""
+# A request that was on its way when its abort arrived does not hear of it: it is told again.
+ABORT_AGAIN_S: Final = 0.05
+
+
+@dataclass(eq=False, slots=True)
+class _Caller:
+    """Who waits for a job."""
+
+    job: Job
+    done: asyncio.Future[list[GeneratedSample]]
+    on_progress: ProgressCallback | None
+    courses: tuple[Course, ...]
+    is_aborted: bool = False
+
+
+class SglangEngine:
+    """Implements `Engine` with an SGLang server of its own."""
+
+    def __init__(
+        self,
+        server: Server,
+        weights: ServedWeights,
+        *,
+        settings: EngineSettings,
+        decode: Decode | None,
+        report_every: int = REPORT_EVERY,
+    ) -> None:
+        self._server = server
+        self._weights = weights
+        self._settings = settings
+        self._decode = decode
+        self._report_every = report_every
+        self._callers: dict[RequestId, _Caller] = {}
+        self._waiting: deque[tuple[_Caller, Course]] = deque()
+        self._playing: dict[Course, asyncio.Task[None]] = {}
+        self._insisting: set[asyncio.Task[None]] = set()
+        self._is_paused = False
+        self._released: frozenset[MemoryTag] = frozenset()
+        self._is_closed = False
+        self._counters = Counters()
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    async def generate(
+        self, request: GenerationRequest, on_progress: ProgressCallback | None = None
+    ) -> list[GeneratedSample]:
+        """See `Engine.generate`."""
+        self._check(request)
+        rule = StopRule(request.sampling, eos_token_ids=self._server.eos_token_ids, decode=self._decode)
+        job = Job(request=request, stop_rule=rule, samples=[None] * len(request.seeds))
+        courses = tuple(Course(Row(job, index)) for index in range(len(request.seeds)))
+        caller = _Caller(job, asyncio.get_running_loop().create_future(), on_progress, courses)
+        self._callers[request.request_id] = caller
+        self._waiting.extend((caller, course) for course in courses)
+        self._admit()
+        try:
+            return await caller.done
+        finally:
+            if caller.done.cancelled():
+                self._end_early(caller)
+
+    async def abort(self, request_id: RequestId) -> bool:
+        """See `Engine.abort`."""
+        caller = self._callers.get(request_id)
+        if caller is None:
+            return False
+        self._end_early(caller)
+        return True
+
+    async def pause(self, mode: PauseMode = PauseMode.IN_PLACE) -> None:
+        """See `Engine.pause`. In place: what is in the server is cut, and goes on from there after `resume`."""
+        self._is_paused = True
+        if mode is PauseMode.ABORT:
+            for caller in list(self._callers.values()):
+                self._end_early(caller)
+        await self._insist(self._playing)
+        self._weights.pause()
+
+    async def resume(self) -> None:
+        """See `Engine.resume`."""
+        self._weights.resume()
+        self._is_paused = False
+        self._admit()
+
+    # -- weights -----------------------------------------------------------------------------------------------
+
+    def begin_stage(self, layout: WeightLayout, *, version: PolicyVersion) -> npt.NDArray[np.uint8]:
+        """See `Engine.begin_stage`."""
+        return self._weights.begin(layout, version)
+
+    async def verify_stage(self, *, digest: str, found: str | None = None) -> None:
+        """See `Engine.verify_stage`."""
+        await self._weights.verify(digest, found, is_paused=self._is_paused)
+
+    async def commit(self, *, version: PolicyVersion, digest: str) -> CommitReport:
+        """See `Engine.commit`."""
+
+        def cut(former: PolicyVersion) -> int:
+            return sum(course.row.cut_span(former) for _caller, course in self._waiting)
+
+        return await self._weights.commit(version=version, digest=digest, cut=cut)
+
+    async def probe(self, expected: npt.NDArray[np.float32] | None = None) -> ProbeReport:
+        """See `Engine.probe`."""
+        return await self._weights.probe(expected)
+
+    async def weights_digest(self) -> str:
+        """See `Engine.weights_digest`."""
+        return await self._weights.live_digest()
+
+    # -- memory ------------------------------------------------------------------------------------------------
+
+    async def sleep(self, tags: frozenset[MemoryTag] = ALL_TAGS) -> None:
+        """See `Engine.sleep`."""
+        if self._callers:
+            num = len(self._playing) + len(self._waiting)
+            raise EngineBusyError(f"{num} samples are in flight; sleep needs an idle engine: abort or drain first")
+        if MemoryTag.WEIGHTS in tags:
+            self._weights.release_stage()
+        new = tags - self._released
+        if new and self._settings.server.may_sleep:
+            await self._server.flush_cache()  # also waits until the server is idle: it dies if it is not
+            await self._server.release([_SERVER_TAGS[tag] for tag in sorted(new)])
+        self._released |= tags
+        log.info("engine_asleep", released=sorted(self._released))
+
+    async def wake(self) -> None:
+        """See `Engine.wake`."""
+        taken, self._released = self._released, frozenset[MemoryTag]()
+        if taken and self._settings.server.may_sleep:
+            await self._server.take_back([_SERVER_TAGS[tag] for tag in sorted(taken)])
+        if taken:
+            self._weights.wake()
+
+    # -- the rest ----------------------------------------------------------------------------------------------
+
+    def statistics(self) -> EngineStatistics:
+        """See `Engine.statistics`."""
+        counters, running = self._counters, len(self._playing)
+        is_stepping = running > 0 and not self._is_paused
+        return EngineStatistics(
+            waiting_samples=len(self._waiting),
+            running_samples=running,
+            peak_running_samples=counters.peak_running_samples,
+            requests_finished=counters.requests_finished,
+            requests_failed=counters.requests_failed,
+            requests_aborted=counters.requests_aborted,
+            prompt_tokens=counters.prompt_tokens,
+            generated_tokens=counters.generated_tokens,
+            forward_passes=counters.forward_passes,
+            forward_s=counters.forward_s,
+            step_age_s=time.monotonic() - counters.last_step_at if is_stepping else 0.0,
+            is_alive=not self._is_closed,
+            is_paused=self._is_paused,
+            is_asleep=bool(self._released),
+            last_failure=counters.last_failure,
+            weights=self._weights.status,
+        )
+
+    async def close(self, *, timeout_s: float = 10.0) -> None:
+        """See `Engine.close`."""
+        self._is_closed = True
+        for caller in self._callers.values():
+            if not caller.done.done():
+                caller.done.set_exception(EngineClosedError("the engine is closed"))
+        self._callers.clear()
+        self._waiting.clear()
+        tasks = [*self._playing.values(), *self._insisting]
+        for task in tasks:
+            task.cancel()
+        async with asyncio.timeout(timeout_s):
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.to_thread(self._server.close)
+
+    def _check(self, request: GenerationRequest) -> None:
+        if self._is_closed:
+            raise EngineClosedError("the engine is closed")
+        if self._released:
+            raise EngineAsleepError("the engine is asleep; call wake() before generate()")
+        server, limit = self._server, self._settings.batch.max_waiting_samples
+        check_request(
+            request, in_flight=self._callers, max_context=server.max_context, vocab_size=server.vocab_size
+        )
+        check_queue(request, waiting=len(self._waiting), limit=limit)
+
+    # -- samples -----------------------------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        """Send the head of the queue to the server, as far as there is room."""
+        room = self._settings.batch.max_num_seqs
+        while self._waiting and len(self._playing) < room and not self._is_paused:
+            caller, course = self._waiting.popleft()
+            self._playing[course] = asyncio.create_task(self._play(caller, course))
+        self._counters.peak_running_samples = max(self._counters.peak_running_samples, len(self._playing))
+
+    async def _play(self, caller: _Caller, course: Course) -> None:
+        """One sample's time in the server."""
+        self._counters.last_step_at = self._counters.last_step_at or time.monotonic()
+        try:
+            reason = await course.play(
+                self._server,
+                version=self._weights.status.live_version,
+                adapter=self._weights.adapter,
+                interval=self._report_every,
+                is_seeded=self._settings.batch.is_deterministic,
+                on_tokens=lambda: self._heard(caller),
+            )
+        except EngineError as error:
+            self._fail(caller, error)
+        except Exception as error:  # SGLang is foreign code; only this job may suffer
+            request_id = caller.job.request.request_id
+            wrapped = ForwardFailedError(f"request {request_id}: {type(error).__name__}: {error}")
+            wrapped.__cause__ = error
+            self._fail(caller, wrapped)
+        else:
+            self._take(caller, course, reason)
+        finally:
+            del self._playing[course]
+            self._admit()
+
+    def _take(self, caller: _Caller, course: Course, reason: FinishReason) -> None:
+        """A request of the server's has ended."""
+        limit = caller.job.request.sampling.max_new_tokens
+        if reason is FinishReason.ABORTED and len(course.row.tokens) >= limit:
+            reason = FinishReason.LENGTH  # the abort came with its last token
+        if reason is FinishReason.ABORTED and not caller.is_aborted:
+            self._waiting.appendleft((caller, course))  # cut by a pause
+        else:
+            self._end(caller, course, reason)
+
+    def _heard(self, caller: _Caller) -> None:
+        """One of a job's courses has sampled something."""
+        now = time.monotonic()
+        self._counters.forward_s += now - self._counters.last_step_at
+        self._counters.last_step_at = now
+        self._counters.forward_passes += 1
+        _report(caller)
+
+    def _end(self, caller: _Caller, course: Course, reason: FinishReason) -> None:
+        row, job = course.row, caller.job
+        self._counters.generated_tokens += len(row.tokens)
+        self._counters.prompt_tokens += course.prompt_tokens
+        job.end(row.index, row.sample(reason, self._weights.status.live_version))
+        _report(caller)
+        if job.is_done and self._forget(caller):
+            self._counters.requests_aborted += caller.is_aborted
+            self._counters.requests_finished += not caller.is_aborted
+            if not caller.done.done():
+                caller.done.set_result([sample for sample in job.samples if sample is not None])
+
+    def _fail(self, caller: _Caller, error: EngineError) -> None:
+        """A sample cannot be had: neither can its job."""
+        if not self._forget(caller):
+            return
+        self._counters.requests_failed += 1
+        self._counters.last_failure = str(error)
+        log.error("request_failed", request=caller.job.request.request_id, error=str(error))
+        if not caller.done.done():
+            caller.done.set_exception(error)
+        self._end_early(caller)
+
+    def _forget(self, caller: _Caller) -> bool:
+        """Free a job's id; False where that is done already."""
+        return self._callers.pop(caller.job.request.request_id, None) is caller
+
+    def _end_early(self, caller: _Caller) -> None:
+        """End a job's samples with what they have: those that wait at once, those in the server soon."""
+        caller.is_aborted = True
+        waiting = [course for waits, course in self._waiting if waits is caller]
+        self._waiting = deque(entry for entry in self._waiting if entry[0] is not caller)
+        for course in waiting:
+            self._end(caller, course, FinishReason.ABORTED)
+        task = asyncio.create_task(self._insist([course for course in caller.courses if course in self._playing]))
+        self._insisting.add(task)
+        task.add_done_callback(self._insisting.discard)
+
+    async def _insist(self, courses: Collection[Course]) -> None:
+        """Abort in the server until none of `courses` is there."""
+        while playing := {self._playing[course]: course for course in courses if course in self._playing}:
+            for course in playing.values():
+                self._server.abort(course.rid)
+            await asyncio.wait(playing, timeout=ABORT_AGAIN_S)
+
+
+def create(settings: EngineSettings) -> SglangEngine:
+    """Start the server and put an engine on top of it; on the main thread, inside the event loop it will use."""
+    found = capability()
+    arguments, reason = server_arguments(settings, known=known_arguments(), capability=found)
+    log.info("server_starting", versions=installed_versions(), attention=arguments["attention_backend"], why=reason)
+    server = Server.start(arguments)
+    log.info("server_ready", context=server.max_context, kv_tokens=server.max_tokens_held, pids=server.child_pids)
+    weights = ServedWeights(server, settings=settings, is_on_gpu=found is not None)
+    return SglangEngine(server, weights, settings=settings, decode=load_decode(settings.model_path))
+
+
+def _report(caller: _Caller) -> None:
+    if caller.on_progress is None or caller.done.done():
+        return
+    job = caller.job
+    finished, job.unreported = tuple(job.unreported), []
+    caller.on_progress(Progress(request_id=job.request.request_id, num_tokens=job.num_tokens, finished=finished))
+
+
+_SERVER_TAGS: Final = {MemoryTag.KV_CACHE: "kv_cache", MemoryTag.WEIGHTS: "weights"}
