@@ -49,7 +49,6 @@ class SglangSite(EngineSite):
     prompts = ((1, 7, 8), (1, 9), (1, 10, 11, 12, 13), (1, 14, 15), (1, *range(6, 36)) * 3, (1, 16), (1, 17), (1, 18))
     eos_id = END_ID
     honours_seeds = False
-    recomputed_per_sample = 1
     cache_policy_in_flight = "flush"
 
     def __init__(self, folder: Path, server: Server) -> None:
@@ -75,6 +74,10 @@ class SglangSite(EngineSite):
         await self.switch(SglangEngine(self._server, former, settings=settings, decode=None), 0, version=0)
         async with super().engine(is_deterministic=is_deterministic, max_num_seqs=max_num_seqs) as engine:
             yield engine
+
+    def most_prefilled(self, *, prompt: int, num_samples: int) -> int:
+        # The last token of a prompt is always computed, and those that arrive during the first forward do not share it.
+        return 3 * prompt + num_samples
 
     def weights(self, seed: int) -> tuple[Manifest, Bytes]:
         model = self._model(seed)

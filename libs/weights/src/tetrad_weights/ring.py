@@ -36,6 +36,11 @@ class SegmentRing:
         return len(self._segments)
 
     @property
+    def names(self) -> set[str]:
+        """Of the segments that exist now."""
+        return {segment.name for segment in self._segments}
+
+    @property
     def num_bytes(self) -> int:
         """Payload bytes of all segments."""
         return sum(segment.num_bytes for segment in self._segments)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -26,7 +26,7 @@ from tetrad_weights.segments import Segment
 from tetrad_wire import RemoteProtocolError
 from tetrad_wire.errors import Violation
 from tetrad_wire.ids import Incarnation, PolicyVersion
-from tetrad_wire.messages.weights import Manifest, PublishVersion, VersionAccepted, VersionRefused
+from tetrad_wire.messages.weights import DeviceHandle, Manifest, PublishVersion, VersionAccepted, VersionRefused
 
 # A broadcaster that was restarted has not heard the first offer.
 RESEND_S: Final = 1.0
@@ -37,6 +37,30 @@ Fill = Callable[[Bytes], None]
 Result = TypeVar("Result")
 
 log = get_logger(__name__)
+
+
+class DeviceOffer(Protocol):
+    """A version in GPU memory."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Digests taken there."""
+        ...
+
+    @property
+    def handles(self) -> tuple[DeviceHandle, ...]:
+        """One for each GPU and consumer."""
+        ...
+
+    @property
+    def fill_s(self) -> float:
+        """Seconds until the bytes lay there."""
+        ...
+
+    @property
+    def digest_s(self) -> float:
+        """Seconds of the digests."""
+        ...
 
 
 class PublishError(Exception):
@@ -89,9 +113,15 @@ class _Kept:
     """The newest version, in a segment that stays unwritten."""
 
     offer: PublishVersion
-    segment: Segment
+    segment: Segment | None
+    """None where it lies in GPU memory only."""
     fill_s: float = 0.0
     digest_s: float = 0.0
+
+    @property
+    def segments(self) -> set[str]:
+        """Names of the segments that hold it."""
+        return {self.segment.name} if self.segment else set()
 
 
 class Publisher:
@@ -123,16 +153,21 @@ class Publisher:
         """The version that `republish` can offer."""
         return self._kept.offer.version if self._kept else None
 
-    async def publish(self, *, version: PolicyVersion, step: int, layout: Layout, fill: Fill) -> Published:
+    async def publish(
+        self, *, version: PolicyVersion, step: int, layout: Layout, fill: Fill | None, copy: DeviceOffer | None = None
+    ) -> Published:
         """Fill a segment, digest it, and offer it until the broadcaster has its own copy.
+
+        What lies in GPU memory already is offered as it is; then without `fill` there is no segment, and engines
+        that read host memory are not served.
 
         Raises PublishRefusedError or PublishDeadlineError; the version can then still be republished. Raises
         SegmentsBusyError or SegmentAllocationError where there is no segment to fill.
         """
         async with self._is_publishing:
-            self._kept = kept = await self._prepare(version, step, layout, fill)
+            self._kept = kept = await self._prepare(version, step, layout, fill, copy)
             published = await self._offer(kept)
-            await self._in_thread(lambda: self._ring.trim(pinned={kept.segment.name}))
+            await self._in_thread(lambda: self._ring.trim(pinned=kept.segments))
             return published
 
     async def republish(self, version: PolicyVersion) -> Published:
@@ -151,15 +186,31 @@ class Publisher:
         self._thread.shutdown()
         self._ring.close()
 
-    async def _prepare(self, version: PolicyVersion, step: int, layout: Layout, fill: Fill) -> _Kept:
-        pinned = {self._kept.segment.name} if self._kept else set()
-        segment = await self._in_thread(lambda: self._ring.take(layout.num_bytes, pinned=pinned))
-        try:
-            _, fill_s = await self._in_thread(lambda: _timed(lambda: fill(segment.payload)))
-            manifest, digest_s = await self._in_thread(lambda: _timed(lambda: self._describe(layout, segment)))
-        finally:
-            segment.end_writing()
-        offer = PublishVersion(version=version, step=step, manifest=manifest, segment=segment.handle)
+    async def _prepare(
+        self, version: PolicyVersion, step: int, layout: Layout, fill: Fill | None, copy: DeviceOffer | None
+    ) -> _Kept:
+        fill_s, digest_s = (0.0, 0.0) if copy is None else (copy.fill_s, copy.digest_s)
+        manifest = None if copy is None else copy.manifest
+        segment: Segment | None = None
+        if fill is not None:
+            pinned = self._kept.segments if self._kept else set()
+            taken = segment = await self._in_thread(lambda: self._ring.take(layout.num_bytes, pinned=pinned))
+            try:
+                _, host_fill_s = await self._in_thread(lambda: _timed(lambda: fill(taken.payload)))
+                fill_s += host_fill_s
+                if manifest is None:
+                    manifest, digest_s = await self._in_thread(lambda: _timed(lambda: self._describe(layout, taken)))
+            finally:
+                taken.end_writing()
+        if manifest is None:
+            raise ValueError("a version needs memory to lie in: a fill of a segment or a copy on devices")
+        offer = PublishVersion(
+            version=version,
+            step=step,
+            manifest=manifest,
+            segment=segment.handle if segment else None,
+            devices=copy.handles if copy else (),
+        )
         return _Kept(offer=offer, segment=segment, fill_s=fill_s, digest_s=digest_s)
 
     def _describe(self, layout: Layout, segment: Segment) -> Manifest:

@@ -38,8 +38,6 @@ class EngineSite(ABC):
     """Ends a sample; never among the prompts' last tokens."""
     honours_seeds: bool = True
     """Whether equal seeds give equal samples. Where not, seeds say nothing and there is no deterministic mode."""
-    recomputed_per_sample: int = 0
-    """Prompt tokens that each sample but the first computes again although the prefix is shared."""
     cache_policy_in_flight: str = "keep"
     """What a commit does to the KV of requests in flight."""
 
@@ -62,6 +60,11 @@ class EngineSite(ABC):
     @abstractmethod
     def decode(self, tokens: Sequence[int]) -> str:
         """Ids as the engine's stop strings see them."""
+
+    def most_prefilled(self, *, prompt: int, num_samples: int) -> int:
+        """Prompt tokens that a group may compute at most."""
+        del num_samples
+        return prompt
 
     def needs_seeds(self) -> None:
         """Skip a test of what only an engine with seeds promises."""

@@ -46,6 +46,33 @@ class SegmentHandle(msgspec.Struct, frozen=True, kw_only=True):
     """Written in the segment's header; read back before use, so that reachability is proved."""
 
 
+class DeviceHandle(msgspec.Struct, frozen=True, kw_only=True):
+    """GPU memory that its exporter owns, for one importer on the same GPU; plain bytes and integers of CUDA IPC."""
+
+    gpu: str
+    """UUID."""
+    gate: SegmentHandle
+    """A small segment of the exporter whose lock and nonce stand for the memory's."""
+    memory: bytes
+    """CUDA's handle of the allocation."""
+    storage_bytes: int
+    """Of the allocation."""
+    storage_offset: int
+    """Bytes from the start of the allocation to the storage."""
+    counter: bytes
+    """Name of the exporter's reference counter."""
+    counter_offset: int
+    """Where in it this handle is counted."""
+    event: bytes
+    """CUDA's handle of the event after which the bytes are there; may be empty."""
+    needs_event: bool
+    """Whether the event must be waited for."""
+    offset: int
+    """Bytes from the start of the storage to the layout."""
+    num_bytes: int
+    """Of the layout."""
+
+
 class PublishVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Rank 0 offers a version to the broadcaster; answered by VersionAccepted or VersionRefused."""
 
@@ -53,7 +80,10 @@ class PublishVersion(msgspec.Struct, frozen=True, kw_only=True):
     step: int
     """Training step that made it; 0 is the initial model."""
     manifest: Manifest
-    segment: SegmentHandle
+    segment: SegmentHandle | None = None
+    """Where the bytes lie in host memory; nil where only engines on the GPUs of `devices` are served."""
+    devices: tuple[DeviceHandle, ...] = ()
+    """Where the same bytes lie on GPUs, one handle for each GPU and consumer."""
 
 
 class VersionAccepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +118,8 @@ class PullVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Stable name of the replica, for logs and metrics."""
     pid: int = 0
     """Of the process that will read; 0 where it does not share the broadcaster's host."""
+    gpu: str = ""
+    """UUID of the GPU whose memory the engine reads from other processes; empty where it reads host memory only."""
     started: int = 0
     """When that process started, in clock ticks after boot (field 22 of /proc/PID/stat): a pid alone is used again."""
 

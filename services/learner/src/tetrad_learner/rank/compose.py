@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from tetrad_config import RunConfig, TrainerSettings, threads_per_process
+from tetrad_learner.rank.device_copies import DeviceCopies
 from tetrad_learner.rank.link import Link, LinkDownError
 from tetrad_learner.rank.options import trainer_options
 from tetrad_learner.rank.shell import RankShell
@@ -91,7 +92,23 @@ def _shell(
         publish_timeout_s=config.generator.weight_sync_timeout,
         weights_dtype=config.generator.model_dtype.value,
         evidence=settings.run_dir / "poisoned",
+        copies=_device_copies(config, trainer, link, incarnation=incarnation),
+        is_host_served=not serves_own_gpus_only(config),
     )
+
+
+def _device_copies(
+    config: RunConfig, trainer: Trainer, link: Link, *, incarnation: Incarnation
+) -> DeviceCopies | None:
+    """Engines that share a GPU with a rank take the weights from its memory."""
+    if trainer.ranks.device.type == "cpu" or not config.trainer.placement.colocate_all:
+        return None
+    return DeviceCopies(trainer, run=link.run_id, incarnation=incarnation)
+
+
+def serves_own_gpus_only(config: RunConfig) -> bool:
+    """Whether every engine shares a GPU with a rank, so that no byte of a version needs to lie in host memory."""
+    return config.trainer.placement.colocate_all and torch.cuda.is_available()
 
 
 def _obey(shell: RankShell) -> int:

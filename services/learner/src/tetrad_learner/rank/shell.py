@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from tetrad_learner.publishing import Published, Publisher, PublishError
+from tetrad_learner.rank.device_copies import DeviceCopies, DeviceCopy
 from tetrad_learner.rank.evidence import write_evidence
 from tetrad_learner.rank.link import Link
 from tetrad_learner.rank.step_warnings import warn_about
@@ -60,6 +61,8 @@ class RankShell:
         publish_timeout_s: float,
         weights_dtype: str,
         evidence: Path,
+        copies: DeviceCopies | None = None,
+        is_host_served: bool = True,
     ) -> None:
         self._trainer = trainer
         self._link = link
@@ -70,6 +73,9 @@ class RankShell:
         self._rank = trainer.ranks.rank
         # In the engines' number format: they take bytes as they are.
         self._layout = lay_out(Parameter(s.name, weights_dtype, s.shape) for s in trainer.weight_shapes())
+        self._copies = copies
+        # Whether there may be engines that read host memory.
+        self._is_host_served = is_host_served
         self._publisher: Publisher | None = None
         self._connection: Connection | None = None
         self._broadcaster = ""
@@ -94,6 +100,8 @@ class RankShell:
         """Remove the published segments; return whether nothing is under way any more."""
         if self._publisher is not None:
             self._publisher.close()
+        if self._copies is not None:
+            self._copies.close()
         return self._writer.join(WRITE_GRACE_S)
 
     def _execute(self, order: ExecuteStep) -> None:
@@ -152,15 +160,23 @@ class RankShell:
     # ---- publishing: every rank takes part in gathering, rank 0 hands over
 
     def _publish(self, order: PublishWeights) -> None:
-        if self._rank != 0:
-            self._trainer.export_into(None, self._layout.tensors)
+        try:
+            copy = None if self._copies is None else self._copies.make(self._layout)
+        except WeightsError as error:
+            self._link.send(PublishFailed(version=order.version, reason=f"{type(error).__name__}: {error}"))
             return
-        self._link.send(self._published(order))
+        if self._rank == 0:
+            self._link.send(self._published(order, copy))
+        elif self._is_host_served:
+            self._trainer.export_into(None, self._layout.tensors)
 
-    def _published(self, order: PublishWeights) -> msgspec.Struct:
+    def _published(self, order: PublishWeights, copy: DeviceCopy | None) -> msgspec.Struct:
         async def work(transport: ZmqTransport) -> Published:
             publisher = self._connected(transport, order.broadcaster)
-            return await publisher.publish(version=order.version, step=order.step, layout=self._layout, fill=self._fill)
+            fill = self._fill if self._is_host_served else None
+            return await publisher.publish(
+                version=order.version, step=order.step, layout=self._layout, fill=fill, copy=copy
+            )
 
         try:
             done = self._link.run(work, timeout_s=self._publish_timeout_s + PUBLISH_SLACK_S)

@@ -143,8 +143,11 @@ def chosen_layers(causal_lm: PreTrainedModel, lora: LoraOptions) -> list[str]:
 
 
 def whole_tensor(tensor: Tensor) -> Tensor:
-    """Return the whole of what may be sharded; collective where it is."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    """Return the whole of what may be sharded, on the ranks' device; collective where it is."""
+    if not isinstance(tensor, DTensor):
+        return tensor
+    # A lone rank has all of it; the detour through the collective costs more than the copy.
+    return tensor.to_local() if tensor.device_mesh.size() == 1 else tensor.full_tensor()
 
 
 def _targets(lora: LoraOptions, chosen: list[str]) -> list[str]:

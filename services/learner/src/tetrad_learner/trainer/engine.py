@@ -23,7 +23,7 @@ from tetrad_learner.trainer.checkpoint_copy import CheckpointCopy, writing_group
 from tetrad_learner.trainer.critic import Critic, load_critic
 from tetrad_learner.trainer.diagnosis import FirstStrange, strange_tensors, watched
 from tetrad_learner.trainer.errors import CheckpointError
-from tetrad_learner.trainer.export import Placement, WeightShape, fill, weight_shapes
+from tetrad_learner.trainer.export import Placement, WeightShape, fill, fill_on_device, weight_shapes
 from tetrad_learner.trainer.fingerprint import bit_sum
 from tetrad_learner.trainer.hf_folder import copy_hf_weights
 from tetrad_learner.trainer.model import load_policy, resolve_folder
@@ -102,6 +102,10 @@ class Trainer:
     def export_into(self, buffer: memoryview | NDArray[np.uint8] | None, layout: Sequence[Placement]) -> None:
         """Copy all weights into rank 0's buffer at their places; the other ranks pass None."""
         fill(self._policy, buffer=buffer, layout=layout)
+
+    def export_on_device(self, buffer: Tensor, layout: Sequence[Placement]) -> None:
+        """Copy all weights to their places in uint8 memory on this rank's GPU; every rank passes memory of its own."""
+        fill_on_device(self._policy, buffer=buffer, layout=layout)
 
     def copy(self, *, step: int, lineage: int) -> CheckpointCopy:
         """Copy what a checkpoint holds; training may go on while the copy is written by another thread."""

@@ -98,12 +98,33 @@ def fill(policy: Policy, *, buffer: memoryview | NDArray[np.uint8] | None, layou
     """
     places = {place.name: place for place in layout}
     _check_layout(policy, places)
-    target = None if buffer is None else np.frombuffer(buffer, dtype=np.uint8)
+    target = None if buffer is None else torch.from_numpy(np.frombuffer(buffer, dtype=np.uint8))
     if target is not None:
         _check_room(len(target), layout)
     for name, whole in gathered_weights(policy):
         if target is not None:
-            _window(target, places[name]).copy_(whole)
+            window(target, places[name]).copy_(whole)
+
+
+@torch.no_grad()
+def fill_on_device(policy: Policy, *, buffer: Tensor, layout: Sequence[Placement]) -> None:
+    """Copy each weight to its place in uint8 memory on the policy's device, on every rank; collective.
+
+    The same bytes as `fill` gives. Nothing passes through the host, but for shards that are kept there.
+    """
+    places = {place.name: place for place in layout}
+    _check_layout(policy, places)
+    _check_room(buffer.numel(), layout)
+    for name, tensor in named_weights(policy):
+        whole = whole_tensor(tensor)
+        correction = None if policy.adapters is None else policy.adapters.correction(name)
+        window(buffer, places[name]).copy_(whole if correction is None else whole + correction)
+
+
+def window(buffer: Tensor, place: Placement) -> Tensor:
+    """Return the part of uint8 memory that a tensor lies in, as that tensor."""
+    piece = buffer[place.offset : place.offset + num_bytes(place)]
+    return piece.view(dtype_called(place.dtype)).view(place.shape)
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -125,11 +146,6 @@ def dtype_called(name: str) -> torch.dtype:
 def num_bytes(place: Placement) -> int:
     """Return the bytes that a placed tensor takes."""
     return int(np.prod(place.shape, dtype=np.int64)) * dtype_called(place.dtype).itemsize
-
-
-def _window(target: NDArray[np.uint8], place: Placement) -> Tensor:
-    piece = target[place.offset : place.offset + num_bytes(place)]
-    return torch.from_numpy(piece).view(dtype_called(place.dtype)).view(place.shape)
 
 
 def _check_layout(policy: Policy, places: dict[str, Placement]) -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tetrad_rollout.engine.errors import InvalidRequestError
 from tetrad_rollout.engine.weight_state import WeightStatus
 from tetrad_wire.ids import PolicyVersion
-from tetrad_wire.messages.weights import TensorSpec
+from tetrad_wire.messages.weights import DeviceHandle, Manifest, TensorSpec
 
 RequestId = NewType("RequestId", str)
 TOP_K_OFF: Final = -1
@@ -263,6 +263,21 @@ class Engine(Protocol):
 
         Raises:
             DigestMismatchError: the engine is quarantined; the weights that serve are untouched.
+        """
+        ...
+
+    @property
+    def gpu(self) -> str:
+        """UUID of the GPU whose memory `stage_from_device` reads; empty where the engine takes bytes from the host."""
+        ...
+
+    async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion) -> None:
+        """Stage and verify a version that lies in another process's memory on the engine's GPU; nothing passes the host.
+
+        Raises:
+            TransportUnusableError: the memory is not the one that was promised, or cannot be mapped here.
+            DigestMismatchError: naming the tensor; the engine is quarantined, the weights that serve are untouched.
+            LayoutError, WeightStateError: as `begin_stage`.
         """
         ...
 

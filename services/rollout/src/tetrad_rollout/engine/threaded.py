@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tetrad_rollout.engine.core import BatchSettings, EngineCore, Outcome
-from tetrad_rollout.engine.errors import EngineBusyError, EngineClosedError, EngineError
+from tetrad_rollout.engine.errors import EngineBusyError, EngineClosedError, EngineError, WeightStateError
 from tetrad_rollout.engine.flat_weights import DigestFunction, manifest_digest
 from tetrad_rollout.engine.live_weights import LiveWeights, commit_report
 from tetrad_rollout.engine.protocol import (
@@ -39,6 +39,7 @@ from tetrad_rollout.engine.runner import Runner
 from tetrad_rollout.engine.stops import Decode
 from tetrad_telemetry.logs import get_logger
 from tetrad_wire.ids import PolicyVersion
+from tetrad_wire.messages.weights import DeviceHandle, Manifest
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -118,6 +119,15 @@ class ThreadedEngine:
         await self._call(
             lambda: self._weights.verified(ticket, digest=actual, expected=digest, is_paused=self._is_paused)
         )
+
+    @property
+    def gpu(self) -> str:
+        """See `Engine.gpu`: this engine's stage is host memory."""
+        return ""
+
+    async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion) -> None:
+        """See `Engine.stage_from_device`; always refused."""
+        raise WeightStateError(f"version {version} lies in memory of GPU {handle.gpu}; this engine reads host memory")
 
     async def commit(self, *, version: PolicyVersion, digest: str) -> CommitReport:
         """See `Engine.commit`."""

@@ -50,6 +50,7 @@ from tetrad_rollout.engine.stops import Decode, StopRule
 from tetrad_rollout.engine.tokenizer import load_decode
 from tetrad_telemetry.logs import get_logger
 from tetrad_wire.ids import PolicyVersion
+from tetrad_wire.messages.weights import DeviceHandle, Manifest
 
 log = get_logger(__name__)
 
@@ -148,6 +149,17 @@ class SglangEngine:
     async def verify_stage(self, *, digest: str, found: str | None = None) -> None:
         """See `Engine.verify_stage`."""
         await self._weights.verify(digest, found, is_paused=self._is_paused)
+
+    @property
+    def gpu(self) -> str:
+        """See `Engine.gpu`."""
+        return self._weights.gpu
+
+    async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion) -> None:
+        """See `Engine.stage_from_device`."""
+        await self._weights.stage_from_device(handle, manifest, version)
+        if self._is_paused:
+            self._weights.pause()
 
     async def commit(self, *, version: PolicyVersion, digest: str) -> CommitReport:
         """See `Engine.commit`."""

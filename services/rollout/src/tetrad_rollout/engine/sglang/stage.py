@@ -101,6 +101,11 @@ def metadata(tensors: Sequence[TensorSpec]) -> list[FlattenedTensorMetadata]:
     ]
 
 
+def part_of(flat: Tensor, spec: TensorSpec) -> Tensor:
+    """The bytes of one tensor in a flat buffer."""
+    return flat[spec.offset : spec.offset + spec.num_bytes]
+
+
 def dtype_called(name: str) -> torch.dtype:
     """The torch dtype of that name."""
     dtype = getattr(torch, name, None)

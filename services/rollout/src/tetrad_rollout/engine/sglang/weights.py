@@ -15,11 +15,13 @@ import numpy.typing as npt
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from tetrad_devices.facts import uuid_of
 from tetrad_rollout.engine.catalog import EngineSettings
 from tetrad_rollout.engine.errors import DigestMismatchError, ProbeFailedError, WeightStateError
 from tetrad_rollout.engine.flat_weights import check_fits
 from tetrad_rollout.engine.probes import ProbeMemory, probe_ids
 from tetrad_rollout.engine.protocol import CachePolicy, CommitReport, ProbeReport, WeightLayout
+from tetrad_rollout.engine.sglang.device_copier import DeviceCopier
 from tetrad_rollout.engine.sglang.server import Server
 from tetrad_rollout.engine.sglang.stage import Stage
 from tetrad_rollout.engine.weight_state import WeightEvent, WeightState, WeightStatus, step
@@ -28,7 +30,7 @@ from tetrad_weights.digest import Bytes, DigestAlgorithm
 from tetrad_weights.layout import Layout, Parameter, lay_out
 from tetrad_weights.manifest import from_digests
 from tetrad_wire.ids import PolicyVersion
-from tetrad_wire.messages.weights import Manifest
+from tetrad_wire.messages.weights import DeviceHandle, Manifest
 
 log = get_logger(__name__)
 
@@ -48,6 +50,8 @@ class ServedWeights:
         self._settings = settings
         self._model = {spec.name: spec for spec in model_layout(settings.model_path, settings.dtype).tensors}
         self._stage = Stage(is_on_gpu=is_on_gpu)
+        self._copies = DeviceCopier()
+        self.gpu = uuid_of() if is_on_gpu else ""
         self._live_layout: WeightLayout | None = None
         self._stages_begun = 0
         self._probes = ProbeMemory(tolerance=TOLERANCES[settings.dtype])
@@ -84,6 +88,23 @@ class ServedWeights:
             raise DigestMismatchError(f"version {version} arrived with digest {actual}; its manifest says {expected}")
         if is_paused:
             self.pause()
+
+    async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, version: PolicyVersion) -> None:
+        """Copy a version from another process's memory on the server's GPU, and digest the copy."""
+        after = step(self.status, WeightEvent.BEGIN_STAGE, version=version)
+        check_fits(manifest, self._model)
+        self.status = after
+        self._stages_begun += 1
+        ticket = self._stages_begun
+        try:
+            await asyncio.to_thread(self._copies.take, handle, manifest, self._stage.begin_on_device(manifest))
+        except DigestMismatchError:
+            if ticket == self._stages_begun:
+                self._fail()
+            raise
+        if ticket != self._stages_begun:
+            raise WeightStateError("another stage was begun while this one was being copied: it is superseded")
+        self.status = step(self.status, WeightEvent.VERIFY, digest=manifest.digest)
 
     def release_stage(self) -> None:
         """Give the stage's memory back."""

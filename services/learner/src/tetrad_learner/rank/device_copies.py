@@ -1,0 +1,94 @@
+"""A version in the GPU memory of each rank, for the engines on those GPUs.
+
+Owns the buffers. Collective: all ranks fill theirs, digest it where it lies, and agree on the digests; rank 0 gets
+the handles of all.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+import torch
+
+from tetrad_devices.digest import SumTable
+from tetrad_devices.ring import DeviceRing
+from tetrad_learner.trainer.engine import Trainer
+from tetrad_learner.trainer.errors import RankDisagreementError
+from tetrad_learner.trainer.export import window
+from tetrad_learner.trainer.ranks import Ranks
+from tetrad_learner.trainer.stopwatch import Stopwatch
+from tetrad_weights.digest import DigestAlgorithm
+from tetrad_weights.layout import Layout
+from tetrad_weights.manifest import from_digests
+from tetrad_wire.messages.weights import DeviceHandle, Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceCopy:
+    """One version, as rank 0 offers it."""
+
+    manifest: Manifest
+    handles: tuple[DeviceHandle, ...]
+    """One for each rank's GPU, for one engine there."""
+    fill_s: float
+    """Gathering and converting, until the GPU is done."""
+    digest_s: float
+
+
+class DeviceCopies:
+    """The buffers of one rank."""
+
+    def __init__(self, trainer: Trainer, *, run: str, incarnation: str) -> None:
+        self._trainer = trainer
+        self._ring = DeviceRing(device=trainer.ranks.device, run=run, incarnation=incarnation)
+        self._newest = ""
+        self._tables: dict[int, SumTable] = {}
+
+    def make(self, layout: Layout) -> DeviceCopy:
+        """Fill a buffer on each rank with the present weights.
+
+        Raises:
+            SegmentsBusyError: engines still read all buffers that there may be.
+            RankDisagreementError: the ranks hold different bytes.
+        """
+        watch = Stopwatch(self._trainer.ranks.device)
+        segment = self._ring.take(layout.num_bytes, pinned={self._newest})
+        try:
+            with watch.phase("fill"):
+                self._trainer.export_on_device(segment.buffer, layout.tensors)
+            with watch.phase("digest"):
+                digests = self._table(segment.buffer, layout).digests()
+        finally:
+            segment.end_writing()
+        self._newest = segment.name
+        manifest = from_digests(layout, digests, algorithm=DigestAlgorithm.SUM64)
+        return DeviceCopy(
+            manifest=manifest,
+            handles=_gathered(segment.handle(), manifest.digest, self._trainer.ranks),
+            fill_s=watch.seconds()["fill"],
+            digest_s=watch.seconds()["digest"],
+        )
+
+    def close(self) -> None:
+        """Free the buffers."""
+        self._ring.close()
+
+    def _table(self, buffer: torch.Tensor, layout: Layout) -> SumTable:
+        key = buffer.data_ptr()
+        if key not in self._tables:
+            self._tables[key] = SumTable([window(buffer, spec) for spec in layout.tensors])
+        return self._tables[key]
+
+
+def _gathered(handle: DeviceHandle, digest: str, ranks: Ranks) -> tuple[DeviceHandle, ...]:
+    """The handles of all ranks, once they agree on the bytes; collective."""
+    mine = msgspec.json.encode((digest, handle))
+    lengths = ranks.gather(torch.tensor([len(mine)])).tolist()
+    joined = bytes(ranks.gather(torch.frombuffer(bytearray(mine), dtype=torch.uint8)).tolist())
+    handles, start = [], 0
+    for rank, length in enumerate(lengths):
+        theirs, found = msgspec.json.decode(joined[start : start + length], type=tuple[str, DeviceHandle])
+        if theirs != digest:
+            raise RankDisagreementError(f"rank {rank} exported digest {theirs}, rank {ranks.rank} {digest}")
+        handles.append(found)
+        start += length
+    return tuple(handles)
