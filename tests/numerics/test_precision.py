@@ -53,13 +53,13 @@ def test_compiled_layers_and_head_compute_the_same(tmp_path: Path, layout: RowLa
         assert found[name] == pytest.approx(expected[name], abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    "is_compiled", [False, pytest.param(True, marks=pytest.mark.long)], ids=["eager", "compiled"]
-)
+@pytest.mark.parametrize("is_compiled", [False, pytest.param(True, marks=pytest.mark.long)], ids=["eager", "compiled"])
 def test_recomputed_layers_keep_only_what_they_are_given(tmp_path: Path, *, is_compiled: bool) -> None:
     small = a_model(tmp_path)
 
-    every, few = (kept_elements(small, use_torch_compile=is_compiled, gradient_checkpointing=on) for on in (False, True))
+    every, few = (
+        kept_elements(small, use_torch_compile=is_compiled, gradient_checkpointing=on) for on in (False, True)
+    )
 
     assert few < every / 2
 
