@@ -30,6 +30,8 @@ TOKENS_PER_SECOND: Final = re.compile(r"(?P<whose>\w+_)?tokens_per_second_(?P<wh
 UTILISATION: Final = re.compile(r"(?P<whose>\w+_)?mfu_(?P<what>.+)_ratio")
 """Of the measured rate of a matrix product: model FLOPs utilisation."""
 RATIO: Final = re.compile(r"(?P<what>.+)_ratio_to_(?P<peer>.+)")
+OF_RANKS: Final = re.compile(r"ratio_(?P<what>.+_ranks)")
+"""What several ranks do, relative to one."""
 PEERS: Final = {
     "pyzmq_asyncio": "bare pyzmq, asyncio",
     "pyzmq_asyncio_msgpack": "pyzmq, asyncio, with msgpack headers",
@@ -115,6 +117,8 @@ def read_name(metric: str) -> Reading:
     ratio = RATIO.fullmatch(metric)
     if ratio:
         return Reading(_words(ratio["what"]), "×", PEERS.get(ratio["peer"], _words(ratio["peer"])))
+    if found := OF_RANKS.fullmatch(metric):
+        return Reading(_words(found["what"]), "×", "one rank")
     for ending in sorted(UNITS, key=len, reverse=True):
         if metric.endswith(f"_{ending}"):
             return Reading(_words(metric.removesuffix(f"_{ending}")), UNITS[ending], "")

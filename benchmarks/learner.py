@@ -39,6 +39,7 @@ VARIANTS: Final[Mapping[str, dict[str, bool | int]]] = {
     "eager": {"use_torch_compile": False},
     "resharded": {"is_resharded": True},
     "checkpointing": {"gradient_checkpointing": True, "use_torch_compile": False},
+    "compiled_checkpointing": {"gradient_checkpointing": True},
     "unchunked": {"is_chunked": False},
     "trl": {"use_torch_compile": False},
     "trl_8k": {"use_torch_compile": False, "row_tokens": 8192, "rows": 8},

@@ -244,11 +244,13 @@ def test_how_the_model_is_run_changes_nothing(tied_model: Path, changes: dict[st
 
 
 @pytest.mark.long
-def test_compiled_layers_with_adapters_compute_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_recomputed", [False, True])
+def test_compiled_layers_with_adapters_compute_the_same(tmp_path: Path, *, is_recomputed: bool) -> None:
     """Also with adapters off, which the code of a layer is compiled for anew."""
     small = a_model(tmp_path, layers=1)
+    changes = {"use_torch_compile": True, "gradient_checkpointing": is_recomputed}
 
-    plain, compiled = (trained(small, algorithm=KL, use_torch_compile=flag) for flag in (False, True))
+    plain, compiled = trained(small, algorithm=KL), trained(small, algorithm=KL, **changes)
 
     np.testing.assert_allclose(exported(compiled), exported(plain), rtol=0, atol=1e-6)
 

@@ -31,6 +31,15 @@ def test_each_metric_has_a_row_and_those_with_an_aim_come_first(tmp_path: Path):
     ]
 
 
+def test_what_several_ranks_do_is_relative_to_one(tmp_path: Path):
+    a_results_file(tmp_path, metrics={"tokens_per_second_2_ranks": 80_000.0, "ratio_0.5b_2_ranks": 1.9})
+
+    page = render(read_results(tmp_path))
+
+    assert "| weight_sync, cpu-2core | 2 ranks | 80,000 | tokens/s |  |  |  |" in page
+    assert "| weight_sync, cpu-2core | 0.5b 2 ranks | 1.9 | × | one rank |  |  |" in page
+
+
 def test_the_page_says_where_and_how_each_benchmark_was_run(tmp_path: Path):
     a_results_file(tmp_path)
 

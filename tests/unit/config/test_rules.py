@@ -158,11 +158,6 @@ LORA = "trainer.policy.model.lora"
             "leave it out",
         ),
         (
-            ["trainer.policy.use_torch_compile=true"],
-            "trainer.policy.use_torch_compile: compiled layers cannot be computed again in the backward pass; set "
-            "trainer.gradient_checkpointing=false",
-        ),
-        (
             [f"{LORA}.rank=8", "trainer.update_ref_every_epoch=true"],
             "trainer.update_ref_every_epoch: with trainer.policy.model.lora.rank=8 the reference is the base below the "
             "adapters, which never moves; set false, or lora.rank=0",

@@ -290,15 +290,6 @@ def _adapters_have_layers(config: RunConfig) -> Iterator[Problem]:
         yield Problem(key=key, message=message)
 
 
-def _compiled_layers_keep_their_activations(config: RunConfig) -> Iterator[Problem]:
-    trainer = config.trainer
-    if trainer.policy.use_torch_compile and trainer.gradient_checkpointing:
-        message = (
-            "compiled layers cannot be computed again in the backward pass; set trainer.gradient_checkpointing=false"
-        )
-        yield Problem(key="trainer.policy.use_torch_compile", message=message)
-
-
 def _the_base_of_adapters_stays(config: RunConfig) -> Iterator[Problem]:
     rank = config.trainer.policy.model.lora.rank
     if config.trainer.update_ref_every_epoch and rank > 0:
@@ -331,7 +322,6 @@ RULES: Final[tuple[Rule, ...]] = (
     _adapters_are_where_they_are_said_to_be,
     _adapters_have_layers,
     _the_base_of_adapters_stays,
-    _compiled_layers_keep_their_activations,
     _overlong_buffer_fits,
     _input_holds_the_prompt,
     _batched_means_one_turn,

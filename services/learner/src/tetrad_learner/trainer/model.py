@@ -6,7 +6,8 @@ Must not know of batches, losses or optimizers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, cast
@@ -16,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 from transformers.utils.logging import disable_progress_bar
@@ -83,14 +85,27 @@ def build(config: PreTrainedConfig, options: TrainerOptions, *, is_trained: bool
             )
         except ValueError as error:  # transformers says so where a model's attention is not to be had in this form
             raise UnsupportedModelError(f"a model of type {config.model_type} cannot be trained: {error}") from error
-    if options.gradient_checkpointing and is_trained:
-        arguments = {"use_reentrant": False}
-        causal_lm.gradient_checkpointing_enable(arguments)  # type: ignore[no-untyped-call]  # transformers' own
-    if options.use_torch_compile:
-        for layer in decoder_layers(causal_lm):
-            # Not layer.compile(): what fully_shard hooks onto a layer stays outside of the compiled code.
+    for layer in decoder_layers(causal_lm):
+        # Not layer.compile(), and no module around the layer: what fully_shard hooks onto it stays outside of both.
+        if options.gradient_checkpointing and is_trained:
+            layer.forward = recomputed(layer.forward)
+        if options.use_torch_compile:
             layer.forward = torch.compile(layer.forward)
     return causal_lm
+
+
+def recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep only the arguments of `forward` for the backward pass, which computes the rest again.
+
+    Compiled, it is the compiler that sees to it: compiled code that is itself computed again was seen to save other
+    tensors than in the forward pass.
+    """
+
+    @wraps(forward)
+    def saving_inputs(*inputs: Any, **named: Any) -> Any:
+        return checkpoint(forward, *inputs, use_reentrant=False, **named)
+
+    return saving_inputs
 
 
 def attention_of(options: TrainerOptions) -> str:
