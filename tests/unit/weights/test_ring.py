@@ -3,7 +3,7 @@
 import pytest
 
 from tetrad_weights.attachments import attach
-from tetrad_weights.errors import SegmentsBusyError
+from tetrad_weights.errors import SegmentsBusyError, TransportUnusableError
 from tetrad_weights.ring import SegmentRing
 
 
@@ -82,3 +82,37 @@ def test_a_segment_whose_writer_gave_up_is_used_again(ring):
 def test_a_ring_needs_two_segments_and_a_limit_above(depth, limit):
     with pytest.raises(ValueError, match="a ring needs"):
         SegmentRing(run="r", incarnation="i", depth=depth, limit=limit)
+
+
+def test_what_was_lent_is_never_written_until_the_last_view_of_it_is_gone(ring):
+    segment = write(ring)
+    view = ring.lend(segment.handle)[2:5]
+
+    assert not segment.begin_writing()
+    del view
+    assert segment.begin_writing()
+
+
+def test_what_was_lent_is_read_only_and_outlives_the_ring(ring):
+    segment = ring.take(10, pinned=())
+    segment.payload[:] = range(10)
+    segment.end_writing()
+    lent = ring.lend(segment.handle)
+
+    ring.close()
+
+    assert lent.tolist() == list(range(10))
+    assert memoryview(lent).readonly
+
+
+def test_nothing_is_lent_under_a_void_handle_or_while_it_is_being_written(ring):
+    segment = write(ring)
+    former = segment.handle
+    assert segment.begin_writing()
+
+    with pytest.raises(TransportUnusableError, match="being written"):
+        ring.lend(segment.handle)
+    segment.end_writing()
+    with pytest.raises(TransportUnusableError, match="written anew"):
+        ring.lend(former)
+    assert ring.lend(segment.handle) is not None

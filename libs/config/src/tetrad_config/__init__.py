@@ -21,6 +21,7 @@ from tetrad_config.process import (
     RolloutSettings,
     ServiceSettings,
     TrainerSettings,
+    WeightTransportChoice,
 )
 from tetrad_config.resolved import config_hash, dump_resolved, is_resolved, learning_changes, load_resolved
 from tetrad_config.run import RunConfig
@@ -46,6 +47,7 @@ __all__ = [
     "RunConfig",
     "ServiceSettings",
     "TrainerSettings",
+    "WeightTransportChoice",
     "check_machine",
     "commands_to_run",
     "config_hash",

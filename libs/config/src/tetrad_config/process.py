@@ -36,6 +36,15 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class WeightTransportChoice(StrEnum):
+    """How a rollout replica gets its weights from the broadcaster."""
+
+    AUTO = "auto"
+    """The fastest that is proved to work."""
+    SHARED_MEMORY = "shared_memory"
+    SOCKET = "socket"
+
+
 class ServiceSettings(BaseSettings):
     """What every service process is told."""
 
@@ -86,6 +95,8 @@ class RolloutSettings(ServiceSettings):
     """Name of this replica, such as rollout-0."""
     coordinator: Endpoint
     """Endpoint of the coordinator."""
+    weight_transport: WeightTransportChoice = WeightTransportChoice.AUTO
+    """How weights come: shared_memory on the broadcaster's host, socket anywhere; auto tries them in this order."""
 
 
 class RewardSettings(ServiceSettings):

@@ -47,5 +47,13 @@ def split(data: bytes) -> list[bytes]:
 
 
 _REPLIES: Final = frozenset(
-    {"desired", "episodes_opened", "episodes_refused", "episode_stepped", "version_accepted", "version_offered"}
+    {
+        "desired",
+        "episodes_opened",
+        "episodes_refused",
+        "episode_stepped",
+        "version_accepted",
+        "version_chunk",
+        "version_offered",
+    }
 )

@@ -6,7 +6,7 @@ Fields are drawn from their annotations; the few classes whose fields must agree
 from collections.abc import Callable, Container, Mapping
 from enum import StrEnum
 from types import UnionType
-from typing import Any, Final, NewType, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
@@ -19,6 +19,15 @@ from tetrad_wire.messages.episodes import EpisodeStepped, GradeOutcome, OpenEpis
 from tetrad_wire.messages.leases import LeaseGranted, LeasesRenewed, SampleFinished, VersionSpan
 from tetrad_wire.messages.membership import Desired
 from tetrad_wire.messages.steps import ExecuteStep, StepCredited
+from tetrad_wire.messages.weights import (
+    MAX_CHUNK_BYTES,
+    PullChunk,
+    PullVersion,
+    SegmentHandle,
+    VersionChunk,
+    VersionOffered,
+    WeightTransport,
+)
 from tetrad_wire.plain import MAX_INTEGER, MIN_INTEGER
 from tetrad_wire.scores import MAX_SCORES
 
@@ -80,7 +89,8 @@ def _of_type(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(_of_type(get_args(hint)[0]), max_size=MAX_ITEMS).map(tuple)
     if get_origin(hint) is dict:
         return st.dictionaries(st.text(), _of_type(get_args(hint)[1]), max_size=MAX_ITEMS)
-    if isinstance(hint, UnionType):
+    # A NewType joined with None is of the older kind.
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:
         return st.one_of(*(_of_type(kind) for kind in get_args(hint)))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return st.sampled_from(hint)
@@ -164,6 +174,27 @@ def _agree_credit(draw: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
+def _agree_pull(draw: Callable[..., Any]) -> dict[str, Any]:
+    return {"transports": tuple(draw(st.lists(st.sampled_from(WeightTransport), min_size=1, max_size=MAX_ITEMS)))}
+
+
+def _agree_offer(draw: Callable[..., Any]) -> dict[str, Any]:
+    transport = draw(st.sampled_from(WeightTransport))
+    segments = bodies(SegmentHandle)
+    return {
+        "transport": transport,
+        "segment": draw(segments if transport is WeightTransport.SHARED_MEMORY else st.none() | segments),
+    }
+
+
+def _agree_chunk_pull(draw: Callable[..., Any]) -> dict[str, Any]:
+    return {"offset": draw(st.integers(0, MAX_INTEGER)), "num_bytes": draw(st.integers(1, MAX_CHUNK_BYTES))}
+
+
+def _agree_chunk(draw: Callable[..., Any]) -> dict[str, Any]:
+    return {"data": draw(arrays("uint8", draw(st.integers(0, 8))))}
+
+
 _BY_TYPE: Final[dict[Any, st.SearchStrategy[Any]]] = {
     int: INTEGERS,
     float: st.floats(),
@@ -183,4 +214,8 @@ _AGREEMENTS: Final[dict[type[msgspec.Struct], Callable[[Callable[..., Any]], dic
     SampleFinished: _agree_sample,
     ExecuteStep: _agree_step,
     StepCredited: _agree_credit,
+    PullVersion: _agree_pull,
+    VersionOffered: _agree_offer,
+    PullChunk: _agree_chunk_pull,
+    VersionChunk: _agree_chunk,
 }

@@ -4,6 +4,7 @@ from tetrad_weights.attachments import Attachment, Maps, attach
 from tetrad_weights.copying import copy_and_digest, copy_verified
 from tetrad_weights.digest import Bytes, DigestAlgorithm, digest
 from tetrad_weights.errors import (
+    ChunkOrderError,
     CopyStoppedError,
     DigestMismatchError,
     ManifestError,
@@ -17,10 +18,12 @@ from tetrad_weights.manifest import build, check, verify
 from tetrad_weights.ring import SegmentRing
 from tetrad_weights.segments import Segment
 from tetrad_weights.sweeping import sweep
+from tetrad_weights.writing import VersionWriter
 
 __all__ = [
     "Attachment",
     "Bytes",
+    "ChunkOrderError",
     "CopyStoppedError",
     "DigestAlgorithm",
     "DigestMismatchError",
@@ -33,6 +36,7 @@ __all__ = [
     "SegmentRing",
     "SegmentsBusyError",
     "TransportUnusableError",
+    "VersionWriter",
     "WeightsError",
     "attach",
     "build",

@@ -64,24 +64,31 @@ class Maps:
         """Segments mapped now."""
         return len(self._maps)
 
+    def prove(self, handle: SegmentHandle) -> None:
+        """Read the promised nonce back, without mapping anything; raises like `attach`."""
+        self._opened(handle).prove(handle)
+
     def attach(self, handle: SegmentHandle) -> Attachment:
         """Begin a reading.
 
         Raises TransportUnusableError if the segment is not there, is being written, has another size or another
         nonce than was promised.
         """
+        return self._opened(handle).read(handle)
+
+    def close(self) -> None:
+        """Unmap everything; idempotent."""
+        while self._maps:
+            self._maps.popitem()[1].close()
+
+    def _opened(self, handle: SegmentHandle) -> "_Map":
         self._forget_removed()
         known = self._maps.pop(handle.name, None) or _Map(handle)
         # Last in, so that the one used the longest time ago is the first.
         self._maps[handle.name] = known
         while len(self._maps) > MAX_MAPS:
             self._maps.pop(next(iter(self._maps))).close()
-        return known.read(handle)
-
-    def close(self) -> None:
-        """Unmap everything; idempotent."""
-        while self._maps:
-            self._maps.popitem()[1].close()
+        return known
 
     def _forget_removed(self) -> None:
         # The map of a removed segment holds on to its memory.
@@ -119,11 +126,13 @@ class _Map:
         except FileNotFoundError:
             return False
 
+    def prove(self, handle: SegmentHandle) -> None:
+        self._lock(handle)
+        unlock(self._descriptor)
+
     def read(self, handle: SegmentHandle, *, release: Callable[[], None] | None = None) -> Attachment:
-        if not try_lock(self._descriptor, fcntl.LOCK_SH):
-            raise TransportUnusableError(segment=handle.name, reason="its owner is writing it")
+        header = self._lock(handle)
         try:
-            header = self._proved(handle)
             return Attachment(self._mapped(), header, release or (lambda: unlock(self._descriptor)))
         except BaseException:
             unlock(self._descriptor)
@@ -133,6 +142,15 @@ class _Map:
         if self._map is not None:
             unmap(self._map)
         os.close(self._descriptor)
+
+    def _lock(self, handle: SegmentHandle) -> SegmentHeader:
+        if not try_lock(self._descriptor, fcntl.LOCK_SH):
+            raise TransportUnusableError(segment=handle.name, reason="its owner is writing it")
+        try:
+            return self._proved(handle)
+        except BaseException:
+            unlock(self._descriptor)
+            raise
 
     def _proved(self, handle: SegmentHandle) -> SegmentHeader:
         size, promised = os.fstat(self._descriptor).st_size, HEADER_BYTES + handle.num_bytes

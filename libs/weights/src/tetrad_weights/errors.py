@@ -4,6 +4,7 @@ WeightsError
 ├── ManifestError             the description contradicts itself: refuse it
 ├── DigestMismatchError       bytes are not what the manifest says: never load them
 ├── TransportUnusableError    a segment cannot be reached, or is not the one that was promised: ask again
+├── ChunkOrderError           bytes came twice, too early or too late: a bug of ours
 ├── SegmentAllocationError    the machine has no room for a segment
 ├── SegmentsBusyError         every segment is being read: wait, or find the reader that hangs
 └── CopyStoppedError          the caller asked the copy to stop
@@ -34,6 +35,14 @@ class TransportUnusableError(WeightsError):
     def __init__(self, *, segment: str, reason: str) -> None:
         super().__init__(f"segment {segment[:128]!r} is unusable: {reason}")
         self.segment, self.reason = segment, reason
+
+
+class ChunkOrderError(WeightsError):
+    """Bytes were written elsewhere than where the last ones ended."""
+
+    def __init__(self, *, offset: int, expected: int, num_bytes: int) -> None:
+        super().__init__(f"a chunk was written at {offset}; the next byte of {num_bytes} is {expected}")
+        self.offset, self.expected, self.num_bytes = offset, expected, num_bytes
 
 
 class SegmentAllocationError(WeightsError):

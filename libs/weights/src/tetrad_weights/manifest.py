@@ -75,10 +75,10 @@ def check(manifest: Manifest) -> None:
         raise ManifestError(f"manifest says digest {manifest.digest[:64]}; its tensors give {expected}")
 
 
-def check_offer(manifest: Manifest, segment: SegmentHandle) -> None:
-    """Raise ManifestError unless the manifest can be copied by and the segment has just its size."""
+def check_offer(manifest: Manifest, segment: SegmentHandle | None) -> None:
+    """Raise ManifestError unless the manifest can be copied by and the segment, if there is one, has just its size."""
     check(manifest)
-    if segment.num_bytes != manifest.num_bytes:
+    if segment is not None and segment.num_bytes != manifest.num_bytes:
         raise ManifestError(f"the segment has {segment.num_bytes} bytes; its manifest says {manifest.num_bytes}")
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 _FIELDS_BEFORE_START_TIME: Final = 19
 """Fields of /proc/PID/stat between the closing parenthesis of the name and `starttime` (proc(5), field 22)."""
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _DEAD_STATES: Final = frozenset({"Z", "X", "x"})
 
 
@@ -36,6 +37,12 @@ def is_alive(process: Process) -> bool:
     if fields is None or fields[0] in _DEAD_STATES:
         return False
     return int(fields[_FIELDS_BEFORE_START_TIME]) == process.started
+
+
+def pid_space() -> str:
+    """Name of where our pids mean something: this boot of this kernel, and our namespace in it."""
+    boot = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else os.uname().nodename
+    return f"{boot}:{pid_namespace()}"
 
 
 def pid_namespace() -> int:

@@ -8,8 +8,10 @@ Blocking where it allocates: call `take` from a thread.
 from collections.abc import Collection
 from typing import Final
 
-from tetrad_weights.errors import SegmentsBusyError
+from tetrad_weights.digest import Bytes
+from tetrad_weights.errors import SegmentsBusyError, TransportUnusableError
 from tetrad_weights.segments import Segment, segment_name
+from tetrad_wire.messages.weights import SegmentHandle
 
 DEPTH: Final = 2
 """While one version is read, the next is written."""
@@ -61,6 +63,19 @@ class SegmentRing:
             # Of another layout: its memory is worth more than its place.
             self._drop(segment)
         return self._make(num_bytes)
+
+    def lend(self, handle: SegmentHandle) -> Bytes:
+        """Return the bytes that were promised by `handle`, read-only, like `Segment.lend`; from any thread.
+
+        Raises TransportUnusableError if they are not here any more.
+        """
+        for segment in tuple(self._segments):
+            if segment.name == handle.name:
+                lent = segment.lend()
+                # Only now: nobody can write it any more.
+                if segment.handle == handle:
+                    return lent
+        raise TransportUnusableError(segment=handle.name, reason="it has been written anew since it was promised")
 
     def trim(self, *, pinned: Collection[str]) -> None:
         """Close what is there beyond the depth and free by now."""

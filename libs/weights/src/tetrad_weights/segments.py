@@ -12,13 +12,14 @@ import mmap
 import os
 import re
 import secrets
+import weakref
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from tetrad_weights.digest import Bytes
-from tetrad_weights.errors import SegmentAllocationError
+from tetrad_weights.errors import SegmentAllocationError, TransportUnusableError
 from tetrad_weights.header import HEADER_BYTES, NONCE_BYTES, SegmentHeader
 from tetrad_weights.locks import try_lock, unlock
 from tetrad_weights.owners import pid_namespace, this_process
@@ -89,6 +90,25 @@ class Segment:
             return True
         unlock(self._descriptor)
         return False
+
+    def lend(self) -> Bytes:
+        """Return the payload, read-only; the segment counts as being read until every array made of it is gone.
+
+        Those may outlive the segment: the memory goes with the last of them. Raises TransportUnusableError while the
+        segment is being written or once it is closed.
+        """
+        try:
+            # Opened anew: locks are between openings, and this one must hold against our own writing.
+            descriptor = os.open(DIRECTORY / self.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise TransportUnusableError(segment=self.name, reason=str(error.strerror)) from None
+        if not try_lock(descriptor, fcntl.LOCK_SH):
+            os.close(descriptor)
+            raise TransportUnusableError(segment=self.name, reason="it is being written")
+        lent = self.payload
+        lent.flags.writeable = False
+        weakref.finalize(lent, os.close, descriptor)
+        return lent
 
     def close(self) -> None:
         """Remove the name and let go of the memory; idempotent."""

@@ -30,6 +30,8 @@ CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
     "pull_version": weights.PullVersion,
     "version_offered": weights.VersionOffered,
     "version_unavailable": weights.VersionUnavailable,
+    "pull_chunk": weights.PullChunk,
+    "version_chunk": weights.VersionChunk,
     "segment_released": weights.SegmentReleased,
     "rank_ready": steps.RankReady,
     "execute_step": steps.ExecuteStep,

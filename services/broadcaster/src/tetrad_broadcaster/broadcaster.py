@@ -1,35 +1,41 @@
 """The broadcaster's conversation: versions come from the learner, engines pull them, rights to read end.
 
-Owns the bound socket and the shelf; the bytes are moved by `intake` here and by the engines themselves.
+Owns the bound socket and the shelf. The bytes are moved by `intake` here, and then by the engines themselves, out of
+shared memory, or by `chunks` over their connections.
 Stateless beyond its life: a new start holds nothing and says so, and the ranks publish again.
 """
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from tetrad_broadcaster.chunks import ChunkDesk
 from tetrad_broadcaster.intake import Intake, RefusedError
 from tetrad_broadcaster.metrics import BroadcasterMetrics, BroadcasterStatistics, Failure
+from tetrad_broadcaster.offering import offer
 from tetrad_broadcaster.rights import Reader, ReadingRights, Right
 from tetrad_broadcaster.shelf import Held, Shelf
 from tetrad_broadcaster.subscribers import Subscribers
 from tetrad_runtime.clock import Clock, MonotonicClock
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Delivery, Listener, PeerFullError, PeerGoneError, PeerId
-from tetrad_weights.owners import Process, is_alive
+from tetrad_weights.owners import Process, is_alive, pid_space
 from tetrad_weights.ring import SegmentRing
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.weights import (
     PublishVersion,
+    PullChunk,
     PullVersion,
     SegmentReleased,
     VersionAccepted,
     VersionOffered,
     VersionRefused,
     VersionUnavailable,
+    WeightTransport,
 )
 
 # How soon the death of a reader is seen, and how exact a deadline is.
@@ -65,6 +71,7 @@ class Broadcaster:
         self._rights = ReadingRights()
         self._subscribers = Subscribers()
         self._intake = Intake(self._shelf, ring, num_threads=num_threads)
+        self._chunks = ChunkDesk(self._shelf, ring, self._rights, metrics=metrics, timeout_s=timeout_s)
         self._askers: dict[tuple[PolicyVersion, str], dict[PeerId, int]] = {}
         self._last_refusal: tuple[PolicyVersion, Failure] | None = None
         self._is_draining = False
@@ -118,6 +125,10 @@ class Broadcaster:
                 self._on_publish(publish, peer, number, tasks)
             case PullVersion() as pull:
                 self._reply(peer, self._answer(pull), number)
+            case PullChunk() as asked:
+                answer = self._chunks.answer(asked, now=self._clock.now())
+                if answer is not None:
+                    self._reply(peer, answer, number)
             case SegmentReleased() as released:
                 self._on_released(released)
             case other:
@@ -185,21 +196,26 @@ class Broadcaster:
         if held is None:
             reason = "it is being taken" if self._is_coming(pull.version) else "it is not here"
             return VersionUnavailable(version=pull.version, holds=self.holds, reason=reason)
-        self._rights.grant(self._right(reader, held))
-        return VersionOffered(
-            version=held.version, manifest=held.manifest, segment=held.segment, deadline_s=self._timeout_s
-        )
+        # Whatever an engine names can be served; one that cannot use it says so by leaving it out.
+        transport = pull.transports[0]
+        self._rights.grant(self._right(reader, held, transport))
+        self._metrics.version_offered(transport)
+        log.info("version_offered", replica=reader.replica, version=held.version, transport=transport.value)
+        return offer(held, transport, deadline_s=self._timeout_s)
 
-    def _right(self, reader: Reader, held: Held) -> Right:
+    def _right(self, reader: Reader, held: Held, transport: WeightTransport) -> Right:
         now = self._clock.now()
+        is_asking = transport is WeightTransport.SOCKET
         return Right(
             reader=reader,
             version=held.version,
             digest=held.manifest.digest,
             num_bytes=held.manifest.num_bytes,
             segment=held.segment.name,
+            transport=transport,
             granted_at=now,
             deadline=now + self._timeout_s,
+            silent_after=now + self._chunks.silence_s if is_asking else math.inf,
         )
 
     def _on_released(self, released: SegmentReleased) -> None:
@@ -213,8 +229,14 @@ class Broadcaster:
             return
         seconds = self._clock.now() - right.granted_at
         self._subscribers.read(right.reader, right.version)
-        self._metrics.version_read(num_bytes=right.num_bytes, seconds=seconds)
-        log.info("version_read", replica=right.reader.replica, version=right.version, seconds=round(seconds, 4))
+        self._metrics.version_read(right.transport, num_bytes=right.num_bytes, seconds=seconds)
+        log.info(
+            "version_read",
+            replica=right.reader.replica,
+            version=right.version,
+            transport=right.transport.value,
+            seconds=round(seconds, 4),
+        )
 
     async def _watch(self) -> None:
         while True:
@@ -249,4 +271,5 @@ class Broadcaster:
 
 
 def _process(pull: PullVersion) -> Process | None:
-    return Process(pull.pid, pull.started) if pull.pid else None
+    is_ours = pull.pid_space in {"", pid_space()}
+    return Process(pull.pid, pull.started) if pull.pid and is_ours else None

@@ -10,12 +10,7 @@ from enum import StrEnum
 from tetrad_broadcaster.subscribers import Standing
 from tetrad_telemetry.labels import Capped, closed
 from tetrad_telemetry.metrics import Metrics
-
-
-class Transport(StrEnum):
-    """How bytes are moved."""
-
-    SHARED_MEMORY = "shared_memory"
+from tetrad_wire.messages.weights import WeightTransport
 
 
 class Phase(StrEnum):
@@ -25,6 +20,16 @@ class Phase(StrEnum):
     """The clone of the learner's segment, digests included."""
     READ = "read"
     """From an offer to its release by one engine."""
+
+
+class ChunkOutcome(StrEnum):
+    """What became of a request for a chunk."""
+
+    SENT = "sent"
+    REFUSED = "refused"
+    """The engine has no right to it, or the version was superseded."""
+    HELD_BACK = "held_back"
+    """Not answered: the same chunk, or as many as one engine may have, are still on their way to it."""
 
 
 class Failure(StrEnum):
@@ -67,8 +72,12 @@ class BroadcasterMetrics:
     """Makes the metrics and keeps them."""
 
     def __init__(self, metrics: Metrics) -> None:
-        transport = {"transport": closed(Transport)}
+        transport = {"transport": closed(WeightTransport)}
         self._versions = metrics.counters("versions_total", "Versions taken from the learner.", labels=transport)
+        self._offers = metrics.counters("offers_total", "Offers made to engines.", labels=transport)
+        self._chunks = metrics.counters(
+            "chunks_total", "Requests for a chunk of a version.", labels={"outcome": closed(ChunkOutcome)}
+        )
         self._bytes = metrics.counters("bytes_total", "Bytes read by engines and verified.", labels=transport)
         self._duration = metrics.histograms(
             "duration_seconds", "Time of a version's parts.", labels=transport | {"phase": closed(Phase)}
@@ -89,13 +98,21 @@ class BroadcasterMetrics:
 
     def version_taken(self, *, seconds: float) -> None:
         """A version was cloned and verified."""
-        self._versions.with_labels(transport=Transport.SHARED_MEMORY).inc()
-        self._duration.with_labels(transport=Transport.SHARED_MEMORY, phase=Phase.GATHER).observe(seconds)
+        self._versions.with_labels(transport=WeightTransport.SHARED_MEMORY).inc()
+        self._duration.with_labels(transport=WeightTransport.SHARED_MEMORY, phase=Phase.GATHER).observe(seconds)
 
-    def version_read(self, *, num_bytes: int, seconds: float) -> None:
+    def version_offered(self, transport: WeightTransport) -> None:
+        """An engine was told how it can have a version."""
+        self._offers.with_labels(transport=transport).inc()
+
+    def chunk(self, outcome: ChunkOutcome) -> None:
+        """An engine has asked for a chunk."""
+        self._chunks.with_labels(outcome=outcome).inc()
+
+    def version_read(self, transport: WeightTransport, *, num_bytes: int, seconds: float) -> None:
         """An engine has read and verified a version."""
-        self._bytes.with_labels(transport=Transport.SHARED_MEMORY).inc(num_bytes)
-        self._duration.with_labels(transport=Transport.SHARED_MEMORY, phase=Phase.READ).observe(seconds)
+        self._bytes.with_labels(transport=transport).inc(num_bytes)
+        self._duration.with_labels(transport=transport, phase=Phase.READ).observe(seconds)
 
     def failed(self, reason: Failure) -> None:
         """Something did not get through."""

@@ -4,11 +4,13 @@ A right ends by release, by the death of its holder or by its deadline. The end 
 about the memory: whether it may be written again is for the segment's lock to say.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tetrad_weights.owners import Process
 from tetrad_wire.ids import Incarnation, PolicyVersion
+from tetrad_wire.messages.weights import WeightTransport
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,18 @@ class Right:
     num_bytes: int
     segment: str
     """Name of the segment that may be read."""
+    transport: WeightTransport = WeightTransport.SHARED_MEMORY
+    """By which its holder reads."""
     granted_at: float
     """Seconds on the broadcaster's clock."""
     deadline: float
     """Seconds on the broadcaster's clock."""
+    silent_after: float = math.inf
+    """Seconds on the broadcaster's clock at which a holder that must ask for each chunk is given up."""
+
+    def is_over(self, now: float) -> bool:
+        """Whether its deadline has come, or its holder has been silent for too long."""
+        return min(self.deadline, self.silent_after) <= now
 
 
 class ReadingRights:
@@ -64,9 +74,17 @@ class ReadingRights:
             return None
         return self._rights.pop(incarnation)
 
+    def heard(self, incarnation: Incarnation, version: PolicyVersion, *, now: float, silence_s: float) -> Right | None:
+        """Note that its holder goes on reading, and return the right; None if it does not stand (any more)."""
+        right = self._rights.get(incarnation)
+        if right is None or right.version != version:
+            return None
+        self._rights[incarnation] = replace(right, silent_after=now + silence_s)
+        return right
+
     def expire(self, now: float) -> list[Right]:
-        """End the rights whose deadline has come, and return them."""
-        return self._end(lambda right: right.deadline <= now)
+        """End the rights whose deadline has come or whose holder is silent, and return them."""
+        return self._end(lambda right: right.is_over(now))
 
     def end_dead(self, is_alive: Callable[[Process], bool]) -> list[Right]:
         """End the rights of dead processes, and return them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from tetrad_config import RolloutSettings, RunConfig, threads_per_process
+from tetrad_config import RolloutSettings, RunConfig, WeightTransportChoice, threads_per_process
 from tetrad_rollout.engine.catalog import EngineSettings, create_engine
 from tetrad_rollout.engine.core import BatchSettings
 from tetrad_rollout.engine.protocol import Engine
@@ -17,6 +17,7 @@ from tetrad_rollout.rendering import Renderer, load_tokenizer
 from tetrad_rollout.rewards import RewardPool
 from tetrad_rollout.service import RolloutService
 from tetrad_rollout.weight_keeper import WeightKeeper, layout_digest
+from tetrad_rollout.weights.receiver import PREFERRED
 from tetrad_runtime.exits import ExitCode, PeerLost
 from tetrad_telemetry.exporter import Health, Pages, serve
 from tetrad_telemetry.logs import get_logger
@@ -25,6 +26,7 @@ from tetrad_transport import Connection, ZmqTransport
 from tetrad_transport.membership import CoordinatorLostError, Member, new_incarnation
 from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages.membership import Hello, Role, RolloutOffer
+from tetrad_wire.messages.weights import WeightTransport
 
 log = get_logger(__name__)
 
@@ -75,9 +77,7 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
         renderer = await asyncio.to_thread(_renderer, config)
         transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
         hello = _hello(settings, config, new_incarnation(), port)
-        exporter.parts = parts = _parts(
-            config, engine, renderer, transport, hello, settings.coordinator, exporter.metrics
-        )
+        exporter.parts = parts = _parts(settings, config, engine, renderer, transport, hello, exporter.metrics)
         try:
             await parts.service.run(drain)
         except* CoordinatorLostError as group:
@@ -89,12 +89,12 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
 
 
 def _parts(
+    settings: RolloutSettings,
     config: RunConfig,
     engine: Engine,
     renderer: Renderer,
     transport: ZmqTransport,
     hello: Hello,
-    coordinator: str,
     metrics: RolloutMetrics,
 ) -> _Parts:
     assert hello.rollout is not None
@@ -104,10 +104,11 @@ def _parts(
         name=hello.name,
         incarnation=hello.incarnation,
         timeout_s=config.generator.weight_sync_timeout,
+        transports=_transports(settings.weight_transport),
         on_certified=lambda: member.beat_now(),  # noqa: PLW0108 - the member is made below
     )
     service = RolloutService(incarnation=hello.incarnation, credit=hello.rollout.credit, keeper=keeper, metrics=metrics)
-    connection = transport.connect(coordinator, name=hello.name)
+    connection = transport.connect(settings.coordinator, name=hello.name)
     member = Member(
         connection,
         hello=hello,
@@ -127,6 +128,10 @@ def _parts(
     )
     service.attach(member, shop)
     return _Parts(engine, keeper, service, connection)
+
+
+def _transports(choice: WeightTransportChoice) -> tuple[WeightTransport, ...]:
+    return PREFERRED if choice is WeightTransportChoice.AUTO else (WeightTransport(choice.value),)
 
 
 def _renderer(config: RunConfig) -> Renderer:

@@ -5,7 +5,7 @@ still wanted; an engine that cannot follow within the timeout says so, and the o
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from tetrad_rollout.engine.errors import EngineError
 from tetrad_rollout.engine.protocol import Engine, WeightLayout
 from tetrad_rollout.engine.update import switch_weights
 from tetrad_rollout.weights.errors import FetchError
-from tetrad_rollout.weights.receiver import WeightReceiver
+from tetrad_rollout.weights.receiver import PREFERRED, WeightReceiver
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Connection, Transport
 from tetrad_weights.digest import DigestAlgorithm
@@ -26,7 +26,7 @@ from tetrad_weights.manifest import build
 from tetrad_wire import WireError
 from tetrad_wire.ids import Incarnation, RunId
 from tetrad_wire.messages.membership import CachePolicy, Certificate, Desired, WantedWeights
-from tetrad_wire.messages.weights import Manifest, TensorSpec
+from tetrad_wire.messages.weights import Manifest, TensorSpec, WeightTransport
 
 log = get_logger(__name__)
 
@@ -57,6 +57,7 @@ class WeightKeeper:
         incarnation: Incarnation,
         timeout_s: float,
         on_certified: Callable[[], None],
+        transports: Sequence[WeightTransport] = PREFERRED,
     ) -> None:
         self._engine = engine
         self._transport = transport
@@ -64,6 +65,7 @@ class WeightKeeper:
         self._incarnation = incarnation
         self._timeout_s = timeout_s
         self._on_certified = on_certified
+        self._transports = tuple(transports)
         self._wanted: WantedWeights | None = None
         self._run = RunId("")
         self._broadcaster = ""
@@ -144,7 +146,11 @@ class WeightKeeper:
         connection = self._connection
         if self._receiver is None:
             self._receiver = WeightReceiver(
-                connection, incarnation=self._incarnation, replica=self._name, timeout_s=self._timeout_s
+                connection,
+                incarnation=self._incarnation,
+                replica=self._name,
+                timeout_s=self._timeout_s,
+                transports=self._transports,
             )
         else:
             self._receiver.use(connection)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tetrad_rollout.weights.errors import FetchDeadlineError, VersionNotOfferedError, VersionSupersededError
-from tetrad_rollout.weights.receiver import WeightReceiver
+from tetrad_rollout.weights.receiver import PREFERRED, WeightReceiver
 from tetrad_transport import Listener, MemoryTransport
 from tetrad_weights import (
     DigestMismatchError,
@@ -24,16 +24,19 @@ from tetrad_weights import (
     verify,
 )
 from tetrad_weights.digest import CHUNK_BYTES
-from tetrad_weights.owners import this_process
+from tetrad_weights.owners import pid_space, this_process
 from tetrad_weights.segments import segment_name
 from tetrad_wire import RemoteProtocolError
 from tetrad_wire.ids import Incarnation, PolicyVersion
 from tetrad_wire.messages.weights import (
     Manifest,
+    PullChunk,
     PullVersion,
     SegmentReleased,
+    VersionChunk,
     VersionOffered,
     VersionUnavailable,
+    WeightTransport,
 )
 
 pytestmark = pytest.mark.timeout(30)
@@ -65,6 +68,10 @@ class Exporter:
                     answer = self.answers.pop(0)(self.offer) if self.answers else self.offer
                     if answer is not None:
                         self.listener.send_nowait(delivery.peer, answer, reply_to=delivery.message.id)
+                case PullChunk() as asked:
+                    data = self.segment.payload[asked.offset : asked.offset + asked.num_bytes]
+                    chunk = VersionChunk(version=asked.version, offset=asked.offset, data=data)
+                    self.listener.send_nowait(delivery.peer, chunk, reply_to=delivery.message.id)
                 case SegmentReleased() as released:
                     self.releases.put_nowait(released)
 
@@ -84,7 +91,9 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def a_site(run: str, *answers: Answer, timeout_s: float = SOON_S) -> AsyncIterator[Site]:
+async def a_site(
+    run: str, *answers: Answer, timeout_s: float = SOON_S, transports: Sequence[WeightTransport] = PREFERRED
+) -> AsyncIterator[Site]:
     transport = MemoryTransport()
     segment = Segment(segment_name(run=run, incarnation="exporter", ordinal=0), LAYOUT.num_bytes)
     segment.payload[:] = np.random.default_rng(0).integers(0, 256, LAYOUT.num_bytes, dtype=np.uint8)
@@ -99,6 +108,7 @@ async def a_site(run: str, *answers: Answer, timeout_s: float = SOON_S) -> Async
         incarnation=Incarnation("inc"),
         replica="rollout-0",
         timeout_s=timeout_s,
+        transports=transports,
     )
     try:
         yield Site(exporter, receiver, np.zeros(LAYOUT.num_bytes, dtype=np.uint8))
@@ -174,7 +184,7 @@ async def test_a_poisoned_byte_is_named_by_its_tensor_and_the_release_says_so(ru
 
 
 async def test_a_void_handle_is_unusable_and_released(run):
-    async with a_site(run) as site:
+    async with a_site(run, transports=(WeightTransport.SHARED_MEMORY,)) as site:
         site.exporter.segment.begin_writing()
         site.exporter.segment.end_writing()
 
@@ -182,6 +192,58 @@ async def test_a_void_handle_is_unusable_and_released(run):
             await site.fetch()
 
         assert "written anew" in (await site.exporter.released()).reason
+
+
+def by_socket(offer: VersionOffered) -> VersionOffered:
+    return msgspec.structs.replace(offer, transport=WeightTransport.SOCKET, segment=None)
+
+
+def as_it_is(offer: VersionOffered) -> VersionOffered:
+    return offer
+
+
+async def test_what_cannot_be_proved_is_left_out_and_the_version_comes_in_chunks(run):
+    async with a_site(run, as_it_is, by_socket) as site:
+        site.exporter.segment.begin_writing()
+        site.exporter.segment.end_writing()
+
+        manifest = await site.fetch()
+
+        verify(manifest, site.buffer)
+        assert [pull.transports for pull in site.exporter.pulls] == [PREFERRED, (WeightTransport.SOCKET,)]
+        assert site.receiver.statistics().last_transport is WeightTransport.SOCKET
+        assert (await site.exporter.released()).digest == manifest.digest
+
+
+async def test_an_engine_that_lost_shared_memory_once_tries_it_again_for_the_next_version(run):
+    def of_nowhere(offer: VersionOffered) -> VersionOffered:
+        assert offer.segment is not None
+        return msgspec.structs.replace(offer, segment=msgspec.structs.replace(offer.segment, name="tetrad.no.where.0"))
+
+    async with a_site(run, of_nowhere, by_socket) as site:
+        await site.fetch()
+        await site.fetch()
+
+        assert [pull.transports for pull in site.exporter.pulls] == [PREFERRED, (WeightTransport.SOCKET,), PREFERRED]
+        assert site.receiver.statistics().last_transport is WeightTransport.SHARED_MEMORY
+
+
+async def test_the_broadcaster_is_told_where_the_pid_means_something(run):
+    async with a_site(run) as site:
+        await site.fetch()
+
+        assert site.exporter.pulls[0].pid_space == pid_space()
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [by_socket, lambda offer: msgspec.structs.replace(offer, base=PolicyVersion(3))],
+    ids=["a_transport_that_was_not_named", "a_delta"],
+)
+async def test_an_offer_that_was_not_asked_for_is_refused(run, lie):
+    async with a_site(run, lie, transports=(WeightTransport.SHARED_MEMORY,)) as site:
+        with pytest.raises(RemoteProtocolError):
+            await site.fetch()
 
 
 async def test_a_manifest_that_contradicts_itself_touches_no_buffer(run):

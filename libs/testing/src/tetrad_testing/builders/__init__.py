@@ -47,6 +47,8 @@ from tetrad_testing.builders.steps import (
 )
 from tetrad_testing.builders.values import DIGEST, INCARNATION, RUN
 from tetrad_testing.builders.weights import (
+    a_chunk,
+    a_chunk_pull,
     a_manifest,
     a_publication,
     a_pull,
@@ -66,6 +68,8 @@ __all__ = [
     "RUN",
     "a_bye",
     "a_certificate",
+    "a_chunk",
+    "a_chunk_pull",
     "a_closing",
     "a_copied",
     "a_desired",
@@ -133,6 +137,8 @@ BUILDERS: Final[dict[str, Callable[..., msgspec.Struct]]] = {
     "pull_version": a_pull,
     "version_offered": an_offer,
     "version_unavailable": an_unavailability,
+    "pull_chunk": a_chunk_pull,
+    "version_chunk": a_chunk,
     "segment_released": a_release,
     "rank_ready": a_ready_rank,
     "execute_step": a_step,

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from tetrad_testing.builders.values import DIGEST, INCARNATION, Changes
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages import weights
@@ -109,3 +111,24 @@ def a_release(**changes: Changes) -> weights.SegmentReleased:
         "digest": DIGEST,
     }
     return weights.SegmentReleased(**fields | changes)
+
+
+def a_chunk_pull(**changes: Changes) -> weights.PullChunk:
+    """The last 16 bytes of version 1."""
+    fields: dict[str, Any] = {
+        "version": PolicyVersion(1),
+        "incarnation": INCARNATION,
+        "offset": 16,
+        "num_bytes": 16,
+    }
+    return weights.PullChunk(**fields | changes)
+
+
+def a_chunk(**changes: Changes) -> weights.VersionChunk:
+    """The last 16 bytes of version 1."""
+    fields: dict[str, Any] = {
+        "version": PolicyVersion(1),
+        "offset": 16,
+        "data": np.arange(16, dtype=np.uint8),
+    }
+    return weights.VersionChunk(**fields | changes)

@@ -1,8 +1,28 @@
-"""Policy versions on their way from the learner to the engines: handles and manifests, never bytes."""
+"""Policy versions on their way from the learner to the engines: manifests and handles, and bytes only in chunks.
+
+How the bytes reach an engine is the offer's `transport`; everything else is the same for each of them.
+"""
+
+from enum import StrEnum
+from typing import Final
 
 import msgspec
+import numpy as np
 
+from tetrad_wire.arrays import require
 from tetrad_wire.ids import Incarnation, PolicyVersion
+
+MAX_CHUNK_BYTES: Final = 4 << 20
+"""Large enough that a message costs nothing beside its bytes, small enough that a few fit anywhere."""
+
+
+class WeightTransport(StrEnum):
+    """How the bytes of a version reach an engine."""
+
+    SHARED_MEMORY = "shared_memory"
+    """The engine reads the broadcaster's segment."""
+    SOCKET = "socket"
+    """The engine asks for chunks over its connection to the broadcaster."""
 
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,20 +142,77 @@ class PullVersion(msgspec.Struct, frozen=True, kw_only=True):
     """UUID of the GPU whose memory the engine reads from other processes; empty where it reads host memory only."""
     started: int = 0
     """When that process started, in clock ticks after boot (field 22 of /proc/PID/stat): a pid alone is used again."""
+    pid_space: str = ""
+    """Boot and pid namespace in which `pid` means something; empty is that of the broadcaster, which knows no other."""
+    transports: tuple[WeightTransport, ...] = (WeightTransport.SHARED_MEMORY,)
+    """Those that this engine can use, the preferred one first; one that it found unusable is left out."""
+    base: PolicyVersion | None = None
+    """Reserved: a version that the engine holds, against which a lossless delta may be offered. Never set yet."""
+
+    def __post_init__(self) -> None:
+        """Name a way."""
+        if not self.transports:
+            raise ValueError("a pull must name a transport")
 
 
 class VersionOffered(msgspec.Struct, frozen=True, kw_only=True):
-    """The bytes may be read from `segment` until SegmentReleased or `deadline_s`."""
+    """The bytes may be had by `transport` until SegmentReleased or `deadline_s`."""
 
     version: PolicyVersion
     manifest: Manifest
-    segment: SegmentHandle
+    transport: WeightTransport = WeightTransport.SHARED_MEMORY
+    """The first of the pull's transports that the broadcaster can serve."""
+    segment: SegmentHandle | None = None
+    """Where the bytes lie; of `shared_memory` only."""
     deadline_s: float
-    """The bytes stay at least this long."""
+    """The bytes stay at least this long, unless an engine that asks for chunks falls silent."""
+    base: PolicyVersion | None = None
+    """Reserved: the version that the bytes are a lossless delta against. Nil, the only value yet, means all bytes."""
+
+    def __post_init__(self) -> None:
+        """A handle for the transport that needs one."""
+        if self.transport is WeightTransport.SHARED_MEMORY and self.segment is None:
+            raise ValueError("an offer by shared_memory must name its segment")
+
+
+class PullChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine asks for bytes of the version that it was offered by `socket`; answered by VersionChunk.
+
+    Answered by VersionUnavailable where the offer no longer stands or the version was superseded. Asking again for what
+    is still on its way is not answered.
+    """
+
+    version: PolicyVersion
+    incarnation: Incarnation
+    offset: int
+    """Bytes from the start of the layout."""
+    num_bytes: int
+    """At most 4 MiB."""
+
+    def __post_init__(self) -> None:
+        """Keep every chunk small."""
+        if self.offset < 0 or not 0 < self.num_bytes <= MAX_CHUNK_BYTES:
+            raise ValueError(
+                f"chunk of {self.num_bytes} bytes at {self.offset}; it must have 1 to {MAX_CHUNK_BYTES} at 0 or later"
+            )
+
+
+class VersionChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of a version; they are verified by the digests of the manifest."""
+
+    version: PolicyVersion
+    offset: int
+    """Bytes from the start of the layout."""
+    data: np.ndarray
+    """uint8, as many as were asked for."""
+
+    def __post_init__(self) -> None:
+        """Bytes, no other numbers."""
+        require(self.data, "data", "uint8")
 
 
 class VersionUnavailable(msgspec.Struct, frozen=True, kw_only=True):
-    """The broadcaster does not hold that version now; ask again."""
+    """The broadcaster does not hold that version now, or does not owe it to this engine; pull again."""
 
     version: PolicyVersion
     holds: tuple[PolicyVersion, ...]
@@ -145,7 +222,7 @@ class VersionUnavailable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SegmentReleased(msgspec.Struct, frozen=True, kw_only=True):
-    """The importer has copied, verified and closed the segment, or given up on it."""
+    """The importer has every byte and has verified them, or it has given up; whatever was offered is free again."""
 
     version: PolicyVersion
     incarnation: Incarnation

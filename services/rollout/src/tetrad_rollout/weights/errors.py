@@ -3,6 +3,7 @@
 FetchError
 ├── VersionNotOfferedError    the broadcaster did not offer it in time: ask again
 ├── VersionSupersededError    only newer versions are left: follow the newest desired state
+├── TransferBrokenError       the broadcaster went, or ended the transfer before the last byte: ask again
 └── FetchDeadlineError        the copy took longer than the offer stood: the replica is quarantined
 
 What is wrong with the bytes themselves is a `tetrad_weights` error: DigestMismatchError, TransportUnusableError.
@@ -29,6 +30,14 @@ class VersionSupersededError(FetchError):
     def __init__(self, *, version: int, holds: Sequence[int]) -> None:
         super().__init__(f"version {version} is gone; the broadcaster holds {', '.join(map(str, holds))}")
         self.version, self.holds = version, tuple(holds)
+
+
+class TransferBrokenError(FetchError):
+    """The broadcaster went, or no longer owes us what it offered."""
+
+    def __init__(self, *, version: int, reason: str) -> None:
+        super().__init__(f"the transfer of version {version} broke off: {reason}")
+        self.version, self.reason = version, reason
 
 
 class FetchDeadlineError(FetchError):

@@ -1,31 +1,36 @@
 """Fetches a version from the broadcaster into the engine's stage buffer, verified.
 
-Owns the asking, the attachment and the release. Never touches live parameters: what is done with a staged version
-is the engine's business. The bytes are copied and digested in a thread while the event loop serves.
+Owns the asking, the choice of transport and the release. Never touches live parameters: what is done with a staged
+version is the engine's business. How the bytes come is a module per transport; all copy and digest in a thread while
+the event loop serves.
+
+A transport is used once it is proved: what cannot be reached is left out of the next question. Nothing of that is kept
+for the next version, since asking costs one round trip and what was out of reach may be back.
 """
 
 import asyncio
 import random
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
-from tetrad_rollout.weights.errors import FetchDeadlineError, VersionNotOfferedError, VersionSupersededError
+from tetrad_rollout.weights.errors import TransferBrokenError, VersionNotOfferedError, VersionSupersededError
+from tetrad_rollout.weights.shared_memory import SharedMemory
+from tetrad_rollout.weights.sockets import Question, Sockets
+from tetrad_rollout.weights.transport import Filler
 from tetrad_runtime.backoff import Backoff
 from tetrad_telemetry.logs import get_logger
-from tetrad_transport import Connection, DeadlineError, TransportError
-from tetrad_weights.attachments import Maps
-from tetrad_weights.copying import copy_verified
+from tetrad_transport import ClosedError, Connection, DeadlineError, TransportError
 from tetrad_weights.digest import Bytes
-from tetrad_weights.errors import CopyStoppedError
+from tetrad_weights.errors import TransportUnusableError
 from tetrad_weights.manifest import check_offer
-from tetrad_weights.owners import this_process
+from tetrad_weights.owners import pid_space, this_process
 from tetrad_wire import RemoteProtocolError
 from tetrad_wire.errors import Violation
 from tetrad_wire.ids import Incarnation, PolicyVersion
@@ -35,10 +40,13 @@ from tetrad_wire.messages.weights import (
     SegmentReleased,
     VersionOffered,
     VersionUnavailable,
+    WeightTransport,
 )
 
 # A lost question is asked again; asking twice is harmless.
 RESEND_S: Final = 1.0
+PREFERRED: Final = (WeightTransport.SHARED_MEMORY, WeightTransport.SOCKET)
+"""Every transport, the fastest first."""
 
 Stage = Callable[[Manifest], Bytes]
 """Returns the buffer to fill: uint8[manifest.num_bytes], writable. Called on the event loop."""
@@ -54,7 +62,9 @@ class ReceiverStatistics:
     num_failed: int = 0
     bytes_fetched: int = 0
     last_copy_s: float = 0.0
-    """Attaching, copying and digesting the last version."""
+    """Moving and digesting the last version."""
+    last_transport: WeightTransport | None = None
+    """By which the last version came."""
 
 
 class WeightReceiver:
@@ -67,6 +77,7 @@ class WeightReceiver:
         incarnation: Incarnation,
         replica: str,
         timeout_s: float,
+        transports: Sequence[WeightTransport] = PREFERRED,
         num_threads: int | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -74,10 +85,13 @@ class WeightReceiver:
         self._incarnation = incarnation
         self._replica = replica
         self._timeout_s = timeout_s
-        self._num_threads = num_threads
+        self._transports = tuple(transports)
         self._backoff = backoff or Backoff(first_s=0.02, limit_s=0.5, jitter=0.5)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="weight-receiver")
-        self._maps = Maps()
+        self._fillers: Mapping[WeightTransport, Filler] = {
+            WeightTransport.SHARED_MEMORY: SharedMemory(self._thread, num_threads=num_threads),
+            WeightTransport.SOCKET: Sockets(self._thread, self._request, incarnation=incarnation),
+        }
         self._statistics = ReceiverStatistics()
         self._is_fetching = asyncio.Lock()
 
@@ -88,9 +102,9 @@ class WeightReceiver:
     async def fetch(self, version: PolicyVersion, stage: Stage) -> Manifest:
         """Fill the buffer that `stage` returns with a version and return its manifest, every digest checked.
 
-        Raises VersionNotOfferedError, VersionSupersededError or FetchDeadlineError; DigestMismatchError naming the
-        tensor, TransportUnusableError or ManifestError where the bytes cannot be had. However it ends, nothing
-        writes into the buffer afterwards and the broadcaster is told that its segment is free.
+        Raises a FetchError; DigestMismatchError naming the tensor, TransportUnusableError or ManifestError where the
+        bytes cannot be had. However it ends, nothing writes into the buffer afterwards and the broadcaster is told that
+        its segment is free.
         """
         async with self._is_fetching:
             manifest: Manifest | None = None
@@ -108,26 +122,44 @@ class WeightReceiver:
     def close(self) -> None:
         """End the thread; what is being fetched must have been cancelled."""
         self._thread.shutdown()
-        self._maps.close()
+        for filler in self._fillers.values():
+            filler.close()
 
     async def _fetch(self, version: PolicyVersion, stage: Stage) -> Manifest:
-        offer = await self._pull(version)
-        # The offer stands from here on, not from when the engine has a buffer ready.
-        deadline = time.monotonic() + offer.deadline_s
-        check_offer(offer.manifest, offer.segment)
+        offer, deadline = await self._proved_offer(version)
         buffer = _checked(stage(offer.manifest), offer.manifest)
         started = time.monotonic()
-        await self._copy(offer, buffer, deadline=deadline)
-        self._statistics.last_copy_s = time.monotonic() - started
+        await self._fillers[offer.transport].fill(offer, buffer, deadline=deadline)
+        self._statistics.last_copy_s = seconds = time.monotonic() - started
+        self._statistics.last_transport = offer.transport
+        log.info("version_fetched", version=version, transport=offer.transport.value, seconds=round(seconds, 4))
         return offer.manifest
 
-    async def _pull(self, version: PolicyVersion) -> VersionOffered:
+    async def _proved_offer(self, version: PolicyVersion) -> tuple[VersionOffered, float]:
+        """An offer that can be used from here, and the time until which it stands."""
+        left = list(self._transports)
+        while True:
+            offer = await self._pull(version, left)
+            # The offer stands from here on, not from when the engine has a buffer ready.
+            deadline = time.monotonic() + offer.deadline_s
+            check_offer(offer.manifest, offer.segment)
+            try:
+                await self._fillers[offer.transport].prove(offer)
+            except TransportUnusableError as error:
+                left.remove(offer.transport)
+                if not left:
+                    raise
+                log.info("transport_unusable", transport=offer.transport.value, reason=str(error))
+            else:
+                return offer, deadline
+
+    async def _pull(self, version: PolicyVersion, transports: Sequence[WeightTransport]) -> VersionOffered:
         deadline = time.monotonic() + self._timeout_s
         reason = "no answer"
         attempt = 0
         while True:
             try:
-                reply = await self._ask(version, timeout_s=deadline - time.monotonic())
+                reply = await self._ask(version, transports, timeout_s=deadline - time.monotonic())
             except DeadlineError:
                 raise VersionNotOfferedError(version=version, limit_s=self._timeout_s, reason=reason) from None
             if isinstance(reply, VersionOffered):
@@ -138,7 +170,9 @@ class WeightReceiver:
             await asyncio.sleep(self._backoff.delay_s(attempt, draw=random.random()))
             attempt += 1
 
-    async def _ask(self, version: PolicyVersion, *, timeout_s: float) -> VersionOffered | VersionUnavailable:
+    async def _ask(
+        self, version: PolicyVersion, transports: Sequence[WeightTransport], *, timeout_s: float
+    ) -> VersionOffered | VersionUnavailable:
         process = this_process()
         question = PullVersion(
             version=version,
@@ -146,35 +180,26 @@ class WeightReceiver:
             name=self._replica,
             pid=process.pid,
             started=process.started,
+            pid_space=pid_space(),
+            transports=tuple(transports),
         )
-        reply = await self._connection.request(question, timeout_s=max(0.0, timeout_s), resend_s=RESEND_S)
-        if not isinstance(reply, VersionOffered | VersionUnavailable) or reply.version != version:
-            raise RemoteProtocolError(Violation.SCHEMA, f"{type(reply).__name__} answers no pull of version {version}")
-        return reply
-
-    async def _copy(self, offer: VersionOffered, buffer: Bytes, *, deadline: float) -> None:
-        stop = threading.Event()
-
-        def copy() -> None:
-            with self._maps.attach(offer.segment) as attachment:
-                copy_verified(
-                    attachment.payload,
-                    buffer,
-                    offer.manifest,
-                    num_threads=self._num_threads,
-                    should_stop=lambda: stop.is_set() or time.monotonic() > deadline,
+        reply = await self._request(question, timeout_s=max(0.0, timeout_s), resend_s=RESEND_S)
+        match reply:
+            case VersionOffered() if reply.version == version and reply.transport in transports and reply.base is None:
+                return reply
+            case VersionUnavailable() if reply.version == version:
+                return reply
+            case _:
+                raise RemoteProtocolError(
+                    Violation.SCHEMA, f"{type(reply).__name__} answers no pull of version {version}"
                 )
 
-        copying = asyncio.get_running_loop().run_in_executor(self._thread, copy)
+    async def _request(self, body: Question, *, timeout_s: float, resend_s: float) -> msgspec.Struct:
         try:
-            await asyncio.shield(copying)
-        except CopyStoppedError:
-            raise FetchDeadlineError(version=offer.version, limit_s=offer.deadline_s) from None
-        except asyncio.CancelledError:
-            # The thread must be out of the buffer before the caller gets it back: one chunk's time.
-            stop.set()
-            await asyncio.gather(copying, return_exceptions=True)
-            raise
+            return await self._connection.request(body, timeout_s=timeout_s, resend_s=resend_s)
+        except ClosedError:
+            # Another broadcaster has taken its place, and `use` was called.
+            raise TransferBrokenError(version=body.version, reason="its connection was closed") from None
 
     def _release(self, version: PolicyVersion, manifest: Manifest | None, *, error: BaseException | None) -> None:
         self._count(manifest)
