@@ -1,5 +1,7 @@
 """Promises of the rights to read."""
 
+from dataclasses import replace
+
 from tetrad_broadcaster.rights import Reader, ReadingRights, Right
 from tetrad_weights.owners import Process
 from tetrad_wire.ids import Incarnation, PolicyVersion
@@ -69,3 +71,21 @@ def test_rights_of_dead_processes_end_and_those_of_unknown_ones_stay():
 
     assert rights.end_dead(lambda process: process.pid == 2) == [dead]
     assert rights.readers() == ["r1", "r2"]
+
+
+def test_a_holder_that_must_ask_and_is_silent_loses_its_right_before_the_deadline():
+    rights = rights_of(replace(a_right("r0"), silent_after=3.0), replace(a_right("r1"), silent_after=3.0))
+
+    heard = rights.heard(Incarnation("r0"), PolicyVersion(1), now=2.0, silence_s=3.0)
+
+    assert heard is not None
+    assert [right.reader.replica for right in rights.expire(4.0)] == ["r1"]
+    assert [right.reader.replica for right in rights.expire(5.0)] == ["r0"]
+
+
+def test_being_heard_puts_off_no_deadline_and_revives_nothing():
+    rights = rights_of(a_right("r0", deadline=10.0))
+    rights.heard(Incarnation("r0"), PolicyVersion(1), now=9.0, silence_s=3.0)
+
+    assert len(rights.expire(10.0)) == 1
+    assert rights.heard(Incarnation("r0"), PolicyVersion(1), now=10.0, silence_s=3.0) is None
