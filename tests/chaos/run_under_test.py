@@ -79,6 +79,10 @@ class RunUnderTest:
         logs = sorted(self.run_dir.glob("logs/*.log"))
         return "\n".join(f"== {log.name}\n" + "\n".join(log.read_text().splitlines()[-25:]) for log in logs)
 
+    def log(self, name: str) -> str:
+        """What one process has logged."""
+        return (self.run_dir / "logs" / f"{name}.log").read_text()
+
     def stop(self) -> None:
         """End whatever is left, for the clean-up of a failed test."""
         if self._process is not None and self._process.poll() is None:

@@ -1,8 +1,8 @@
 """An engine's receiving half in a process of its own, which can be told to stop or die in the middle of a copy.
 
 Orders on standard input: `fetch VERSION`, `stop VERSION` (SIGSTOP to itself once the first bytes are there) and
-`kill VERSION` (SIGKILL likewise). Says `staging VERSION` before the bytes are copied, then `fetched VERSION DIGEST` or
-`failed VERSION ERROR`.
+`kill VERSION` (SIGKILL likewise). Says `staging VERSION` before the bytes are copied, then
+`fetched VERSION DIGEST TRANSPORT` or `failed VERSION ERROR`.
 """
 
 import asyncio
@@ -15,11 +15,12 @@ import numpy as np
 
 from tetrad_rollout.weights.errors import FetchError
 from tetrad_rollout.weights.receiver import WeightReceiver
+from tetrad_telemetry.logs import configure
 from tetrad_transport import ZmqTransport
 from tetrad_transport.membership import new_incarnation
 from tetrad_weights import Bytes, WeightsError, verify
 from tetrad_wire.ids import PolicyVersion
-from tetrad_wire.messages.weights import Manifest
+from tetrad_wire.messages.weights import Manifest, WeightTransport
 
 SIGNALS = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL}
 
@@ -50,14 +51,19 @@ async def fetch(receiver: WeightReceiver, order: str, version: PolicyVersion) ->
     except (FetchError, WeightsError) as error:
         say("failed", version, f"{type(error).__name__}: {error}")
     else:
-        say("fetched", version, manifest.digest)
+        say("fetched", version, manifest.digest, receiver.statistics().last_transport)
 
 
-async def main(endpoint: str, name: str, timeout_s: float) -> None:
-    transport = ZmqTransport()
+async def main(endpoint: str, name: str, timeout_s: float, transports: str) -> None:
+    transport = ZmqTransport(allow_clear_tcp=True)
     connection = transport.connect(endpoint, name=name)
     receiver = WeightReceiver(
-        connection, incarnation=new_incarnation(), replica=name, timeout_s=timeout_s, num_threads=1
+        connection,
+        incarnation=new_incarnation(),
+        replica=name,
+        timeout_s=timeout_s,
+        transports=[WeightTransport(transport) for transport in transports.split(",")],
+        num_threads=1,
     )
     while line := await asyncio.to_thread(sys.stdin.readline):
         order, version = line.split()
@@ -67,4 +73,5 @@ async def main(endpoint: str, name: str, timeout_s: float) -> None:
     transport.close()
 
 
-asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3])))
+configure(service="engine", level="error")
+asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]))

@@ -102,6 +102,8 @@ def test_what_was_lent_is_read_only_and_outlives_the_ring(ring):
     ring.close()
 
     assert lent.tolist() == list(range(10))
+    with pytest.raises(TransportUnusableError, match="closed"):
+        segment.lend()
     assert memoryview(lent).readonly
 
 

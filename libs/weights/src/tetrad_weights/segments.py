@@ -97,11 +97,10 @@ class Segment:
         Those may outlive the segment: the memory goes with the last of them. Raises TransportUnusableError while the
         segment is being written or once it is closed.
         """
-        try:
-            # Opened anew: locks are between openings, and this one must hold against our own writing.
-            descriptor = os.open(DIRECTORY / self.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            raise TransportUnusableError(segment=self.name, reason=str(error.strerror)) from None
+        if self._is_closed:
+            raise TransportUnusableError(segment=self.name, reason="it is closed")
+        # Opened anew: locks are between openings, and this one must hold against our own writing.
+        descriptor = os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC)
         if not try_lock(descriptor, fcntl.LOCK_SH):
             os.close(descriptor)
             raise TransportUnusableError(segment=self.name, reason="it is being written")

@@ -15,7 +15,7 @@ from tetrad_weights.ring import SegmentRing
 from tetrad_wire.ids import Incarnation, PolicyVersion
 from tetrad_wire.messages.weights import PullChunk, VersionChunk, VersionUnavailable, WeightTransport
 
-# An engine that has not asked for a chunk this long is dead or hangs; it would have repeated its question twice.
+# An engine that has not asked for a chunk this long is dead or hangs; it would have repeated its question by then.
 SILENCE_S: Final = 15.0
 # Several times what an engine of ours asks for at once: 64 MiB that libzmq may hold on to for one engine.
 MAX_LENT: Final = 16

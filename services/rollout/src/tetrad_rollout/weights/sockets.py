@@ -33,8 +33,9 @@ from tetrad_wire.messages.weights import (
 
 # 16 MiB on the way: enough for 100 Gbit/s at a round trip of a millisecond.
 WINDOW: Final = 4
-# A lost chunk is asked for again. Well below the silence after which the broadcaster gives an engine up.
-RESEND_S: Final = 5.0
+# A lost chunk is asked for again; the broadcaster knows what is still on its way. Well below the silence after which it
+# gives an engine up.
+RESEND_S: Final = 2.0
 
 
 Question = PullVersion | PullChunk
