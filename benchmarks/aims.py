@@ -81,6 +81,7 @@ AIMS: Final = (
     _at_least(r"wire", r".+_ratio_to_pyzmq_asyncio", 0.8),
     _at_least(r"weight_sync.*", r"copy_ratio_to_memcpy", 0.5),
     _at_least(r"weight_sync.*", r"end_to_end_ratio_to_memcpy", 0.2),
+    _at_least(r"weight_sync.*", r"socket_ratio_to_pyzmq_blocking", 0.5),
     _at_least(r"grpo_step.*", r"samples_per_s_ratio_to_trl", 2.0),
     _at_most(r"grpo_step.*", r"all_processes_peak_pss_ratio_to_trl", 0.5),
     _at_least(r"algorithms", r".+_sampled_after_correct_share", 0.6),

@@ -1,8 +1,9 @@
-"""Weight sync through shared memory between real processes, against memcpy in the same run.
+"""Weight sync between real processes: through shared memory against memcpy, in chunks over TCP against bare pyzmq.
 
 Learner (this process), broadcaster (the service itself) and engine (a child of this file) move versions of about a
 gigabyte. `copy`: an engine maps the broadcaster's segment and copies it, no digest. `end_to_end`: from the learner's
-first byte to the engine's last verified one: fill, digest, clone with digests, copy with digests.
+first byte to the engine's last verified one: fill, digest, clone with digests, copy with digests. `socket`: an engine
+that cannot reach the segment fetches the version over loopback, digests included; its peer is bare pyzmq without.
 
     python benchmarks/weight_sync.py [--gigabytes 1.0] [--rounds 5] [--algorithm xxh3_128|sum64]
 """
@@ -12,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from results_file import write_results
+from weight_sync_bare import BareSender, receive_bare
 
 from tetrad_config import RunConfig, dump_resolved
 from tetrad_learner.publishing import Published, Publisher
@@ -32,7 +35,7 @@ from tetrad_transport.membership import new_incarnation
 from tetrad_weights import Bytes, DigestAlgorithm, Layout, Maps, Parameter, lay_out
 from tetrad_wire.ids import PolicyVersion, RunId
 from tetrad_wire.messages.membership import Desired, Heartbeat, Hello, RunState
-from tetrad_wire.messages.weights import Manifest, PullVersion, SegmentReleased, VersionOffered
+from tetrad_wire.messages.weights import Manifest, PullVersion, SegmentReleased, VersionOffered, WeightTransport
 
 TIMEOUT_S = 60.0
 WARM_UP = 2
@@ -65,12 +68,19 @@ def memcpy_s(source: Bytes, destination: Bytes) -> float:
 # ── the engine: a process of its own ──
 
 
-async def engine(endpoint: str) -> None:
+async def engine(endpoint: str, bare_endpoint: str) -> None:
     """Fetch each version named on standard input; answer on standard output with seconds."""
-    transport = ZmqTransport()
+    transport = ZmqTransport(allow_clear_tcp=True)
     connection = transport.connect(endpoint, name="engine")
     incarnation = new_incarnation()
     receiver = WeightReceiver(connection, incarnation=incarnation, replica="engine", timeout_s=TIMEOUT_S)
+    far = WeightReceiver(
+        connection,
+        incarnation=new_incarnation(),
+        replica="far-engine",
+        timeout_s=TIMEOUT_S,
+        transports=(WeightTransport.SOCKET,),
+    )
     maps = Maps()
     buffer = other = np.empty(0, dtype=np.uint8)
 
@@ -89,9 +99,14 @@ async def engine(endpoint: str) -> None:
         copy_s = await copy_alone(connection, version, maps, buffer)
         if len(other) != len(buffer):
             other = np.ones(len(buffer), dtype=np.uint8)
-        print(json.dumps({"copy_s": copy_s, "memcpy_s": memcpy_s(other, buffer)}), flush=True)
+        alone = {"copy_s": copy_s, "memcpy_s": memcpy_s(other, buffer)}
+        await far.fetch(version, stage)
+        socket_s = far.statistics().last_copy_s
+        bare_s = await asyncio.to_thread(receive_bare, bare_endpoint, other)
+        print(json.dumps({**alone, "socket_s": socket_s, "socket_bare_s": bare_s}), flush=True)
     maps.close()
     receiver.close()
+    far.close()
     connection.close()
     transport.close()
 
@@ -117,7 +132,7 @@ async def copy_alone(connection: Connection, version: PolicyVersion, maps: Maps,
 async def a_broadcaster(transport: ZmqTransport, folder: Path) -> AsyncIterator[str]:
     """Run the service in a process of its own; yield its endpoint."""
     coordinator = transport.listen(f"ipc://{folder}/coordinator")
-    endpoint = f"ipc://{folder}/broadcaster"
+    endpoint = f"tcp://127.0.0.1:{a_free_port()}"
     (folder / "config.yaml").write_text(dump_resolved(RunConfig()))
     registry = asyncio.create_task(register(coordinator, endpoint))
     process = await asyncio.create_subprocess_exec(
@@ -129,6 +144,7 @@ async def a_broadcaster(transport: ZmqTransport, folder: Path) -> AsyncIterator[
             "TETRAD_RUN_DIR": str(folder),
             "TETRAD_COORDINATOR": coordinator.endpoint,
             "TETRAD_BIND": endpoint,
+            "TETRAD_ALLOW_CLEAR_TCP": "1",
             "TETRAD_LOG_LEVEL": "error",
         },
     )
@@ -139,6 +155,13 @@ async def a_broadcaster(transport: ZmqTransport, folder: Path) -> AsyncIterator[
         await asyncio.wait_for(process.wait(), TIMEOUT_S)
         registry.cancel()
         coordinator.close()
+
+
+def a_free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 async def register(coordinator: Listener, broadcaster: str) -> None:
@@ -158,8 +181,10 @@ async def measure(arguments: argparse.Namespace) -> dict[str, float]:
     rounds: list[dict[str, float]] = []
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tetrad-bench-")))
-        transport = ZmqTransport()
+        transport = ZmqTransport(allow_clear_tcp=True)
         stack.callback(transport.close)
+        bare = BareSender(source)
+        stack.callback(bare.close)
         endpoint = await stack.enter_async_context(a_broadcaster(transport, folder))
         connection = transport.connect(endpoint, name="learner")
         algorithm = DigestAlgorithm(arguments.algorithm)
@@ -167,7 +192,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, float]:
             connection, run=RUN, incarnation=new_incarnation(), timeout_s=TIMEOUT_S, algorithm=algorithm
         )
         stack.callback(publisher.close)
-        child = await stack.enter_async_context(an_engine(endpoint))
+        child = await stack.enter_async_context(an_engine(endpoint, bare.endpoint))
         for number in range(1, arguments.rounds + WARM_UP + 1):
             source[: 1 << 20] += 1
             rounds.append(await one_round(publisher, child, layout, source, PolicyVersion(number)))
@@ -176,10 +201,16 @@ async def measure(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 @contextlib.asynccontextmanager
-async def an_engine(endpoint: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def an_engine(endpoint: str, bare_endpoint: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run `engine` in a process of its own."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, "--engine", endpoint, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        sys.executable,
+        __file__,
+        "--engine",
+        endpoint,
+        bare_endpoint,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     try:
         yield child
@@ -233,6 +264,9 @@ def summary(rounds: list[dict[str, float]], num_bytes: int) -> dict[str, float]:
         "broadcaster_clone_s": middle["accept_s"],
         "engine_fetch_s": middle["fetch_s"],
         "engine_fetch_copy_s": middle["fetch_copy_s"],
+        "socket_gigabytes_per_s": num_bytes / 1e9 / middle["socket_s"],
+        "bare_socket_gigabytes_per_s": num_bytes / 1e9 / middle["socket_bare_s"],
+        "socket_ratio_to_pyzmq_blocking": statistics.median(one["socket_bare_s"] / one["socket_s"] for one in rounds),
     }
 
 
@@ -242,11 +276,11 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--algorithm", default="xxh3_128", choices=[str(value) for value in DigestAlgorithm])
-    parser.add_argument("--engine", metavar="ENDPOINT", help=argparse.SUPPRESS)
+    parser.add_argument("--engine", nargs=2, metavar="ENDPOINT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     configure(service="benchmark", level="error")
     if arguments.engine:
-        asyncio.run(engine(arguments.engine))
+        asyncio.run(engine(*arguments.engine))
         return
     metrics = asyncio.run(measure(arguments))
     name = "weight_sync" if arguments.algorithm == "xxh3_128" else f"weight_sync_{arguments.algorithm}"

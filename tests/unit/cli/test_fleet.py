@@ -83,9 +83,15 @@ def test_threads_are_shared_among_those_that_compute(roles):
 
 
 def test_run_file_variables_do_not_reach_the_services_but_log_settings_do():
-    environ = {"TETRAD_TRAINER__EPOCHS": "3", "TETRAD_LOG_LEVEL": "debug", "HOME": "/root"}
+    environ = {
+        "TETRAD_TRAINER__EPOCHS": "3",
+        "TETRAD_LOG_LEVEL": "debug",
+        "TETRAD_WEIGHT_TRANSPORT": "socket",
+        "HOME": "/root",
+    }
 
     child = child_environment(environ)
 
     assert "TETRAD_TRAINER__EPOCHS" not in child
+    assert child["TETRAD_WEIGHT_TRANSPORT"] == "socket"
     assert (child["TETRAD_LOG_LEVEL"], child["TETRAD_LOG_FORMAT"], child["HOME"]) == ("debug", "console", "/root")
