@@ -165,9 +165,11 @@ class Bench:
             )
         )
 
-    def ask(self, offset: int = 0, *, name: str = "rollout-0") -> VersionChunk | VersionUnavailable | None:
+    def ask(
+        self, offset: int = 0, *, name: str = "rollout-0", now: float = 1.0
+    ) -> VersionChunk | VersionUnavailable | None:
         pull = PullChunk(version=PolicyVersion(1), incarnation=Incarnation(name), offset=offset, num_bytes=8)
-        return self.desk.answer(pull, now=1.0)
+        return self.desk.answer(pull, now=now)
 
 
 @pytest.fixture
@@ -199,6 +201,15 @@ def test_a_chunk_that_is_still_on_its_way_is_not_sent_again(bench):
     assert bench.ask() is None
     del chunk
     assert isinstance(bench.ask(), VersionChunk)
+
+
+def test_asking_again_on_a_slow_link_is_no_silence(bench):
+    chunk = bench.ask(now=1.0)
+    assert bench.ask(now=10.0) is None
+
+    assert bench.rights.expire(20.0) == []
+    assert len(bench.rights.expire(26.0)) == 1
+    del chunk
 
 
 def test_an_engine_that_takes_nothing_holds_on_to_a_bounded_number_of_chunks_and_stops_nobody_else(bench):

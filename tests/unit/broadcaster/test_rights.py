@@ -5,6 +5,7 @@ from dataclasses import replace
 from tetrad_broadcaster.rights import Reader, ReadingRights, Right
 from tetrad_weights.owners import Process
 from tetrad_wire.ids import Incarnation, PolicyVersion
+from tetrad_wire.messages.weights import WeightTransport
 
 
 def a_right(name: str = "r0", *, version: int = 1, segment: str = "s0", deadline: float = 10.0, pid: int = 7) -> Right:
@@ -17,6 +18,10 @@ def a_right(name: str = "r0", *, version: int = 1, segment: str = "s0", deadline
         granted_at=0.0,
         deadline=deadline,
     )
+
+
+def an_asker(name: str, *, silent_after: float) -> Right:
+    return replace(a_right(name), transport=WeightTransport.SOCKET, silent_after=silent_after)
 
 
 def rights_of(*granted: Right) -> ReadingRights:
@@ -74,7 +79,7 @@ def test_rights_of_dead_processes_end_and_those_of_unknown_ones_stay():
 
 
 def test_a_holder_that_must_ask_and_is_silent_loses_its_right_before_the_deadline():
-    rights = rights_of(replace(a_right("r0"), silent_after=3.0), replace(a_right("r1"), silent_after=3.0))
+    rights = rights_of(*(an_asker(name, silent_after=3.0) for name in ("r0", "r1")))
 
     heard = rights.heard(Incarnation("r0"), PolicyVersion(1), now=2.0, silence_s=3.0)
 
@@ -84,8 +89,15 @@ def test_a_holder_that_must_ask_and_is_silent_loses_its_right_before_the_deadlin
 
 
 def test_being_heard_puts_off_no_deadline_and_revives_nothing():
-    rights = rights_of(a_right("r0", deadline=10.0))
+    rights = rights_of(an_asker("r0", silent_after=9.5))
     rights.heard(Incarnation("r0"), PolicyVersion(1), now=9.0, silence_s=3.0)
 
     assert len(rights.expire(10.0)) == 1
     assert rights.heard(Incarnation("r0"), PolicyVersion(1), now=10.0, silence_s=3.0) is None
+
+
+def test_who_reads_a_segment_is_not_expected_to_ask():
+    rights = rights_of(a_right("r0", deadline=10.0))
+
+    assert rights.heard(Incarnation("r0"), PolicyVersion(1), now=1.0, silence_s=3.0) is None
+    assert rights.expire(9.0) == []

@@ -253,7 +253,11 @@ class Broadcaster:
             self._subscribers.quarantine(right.reader)
             self._metrics.failed(Failure.TIMEOUT)
             log.error(
-                "consumer_quarantined", replica=right.reader.replica, version=right.version, limit_s=self._timeout_s
+                "consumer_quarantined",
+                replica=right.reader.replica,
+                version=right.version,
+                reason="deadline" if right.deadline <= right.silent_after else "silence",
+                limit_s=self._timeout_s if right.deadline <= right.silent_after else self._chunks.silence_s,
             )
 
     def _readers(self) -> list[str]:

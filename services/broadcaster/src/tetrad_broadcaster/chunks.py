@@ -8,12 +8,12 @@ import weakref
 from typing import Final
 
 from tetrad_broadcaster.metrics import BroadcasterMetrics, ChunkOutcome
-from tetrad_broadcaster.rights import ReadingRights
+from tetrad_broadcaster.rights import ReadingRights, Right
 from tetrad_broadcaster.shelf import Shelf
 from tetrad_weights.errors import TransportUnusableError
 from tetrad_weights.ring import SegmentRing
 from tetrad_wire.ids import Incarnation, PolicyVersion
-from tetrad_wire.messages.weights import PullChunk, VersionChunk, VersionUnavailable, WeightTransport
+from tetrad_wire.messages.weights import PullChunk, VersionChunk, VersionUnavailable
 
 # An engine that has not asked for a chunk this long is dead or hangs; it would have repeated its question by then.
 SILENCE_S: Final = 15.0
@@ -44,11 +44,13 @@ class ChunkDesk:
 
     def answer(self, pull: PullChunk, *, now: float) -> VersionChunk | VersionUnavailable | None:
         """Return the chunk or why there is none; None where the same or enough is on its way to this engine."""
+        # Also where nothing is answered: an engine on a slow link is not a silent one.
+        right = self._rights.heard(pull.incarnation, pull.version, now=now, silence_s=self._silence_s)
         if self._is_on_its_way(pull):
             self._metrics.chunk(ChunkOutcome.HELD_BACK)
             return None
         try:
-            chunk = self._chunk(pull, now=now)
+            chunk = self._chunk(pull, right)
         except (TransportUnusableError, _NotOwedError) as error:
             self._metrics.chunk(ChunkOutcome.REFUSED)
             return VersionUnavailable(version=pull.version, holds=self._shelf.holds, reason=str(error))
@@ -60,9 +62,8 @@ class ChunkDesk:
         lent = tuple(self._lent)
         return _key(pull) in lent or sum(key[0] == pull.incarnation for key in lent) >= MAX_LENT
 
-    def _chunk(self, pull: PullChunk, *, now: float) -> VersionChunk:
-        right = self._rights.heard(pull.incarnation, pull.version, now=now, silence_s=self._silence_s)
-        if right is None or right.transport is not WeightTransport.SOCKET:
+    def _chunk(self, pull: PullChunk, right: Right | None) -> VersionChunk:
+        if right is None:
             raise _NotOwedError("it was not offered to this engine by socket, or the offer is over")
         held = self._shelf.get(pull.version)
         if held is None:

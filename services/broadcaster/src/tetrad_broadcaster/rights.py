@@ -75,9 +75,9 @@ class ReadingRights:
         return self._rights.pop(incarnation)
 
     def heard(self, incarnation: Incarnation, version: PolicyVersion, *, now: float, silence_s: float) -> Right | None:
-        """Note that its holder goes on reading, and return the right; None if it does not stand (any more)."""
+        """Note that its holder asks for chunks, and return the right; None if no right to chunks stands (any more)."""
         right = self._rights.get(incarnation)
-        if right is None or right.version != version:
+        if right is None or right.version != version or right.transport is not WeightTransport.SOCKET:
             return None
         self._rights[incarnation] = replace(right, silent_after=now + silence_s)
         return right
