@@ -1,5 +1,38 @@
 """Tests against the real SGLang; they run in its own environment (`make test-sglang`) and are skipped elsewhere."""
 
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
 from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+if TYPE_CHECKING:
+    from tetrad_rollout.engine.sglang.server import Server
 
 collect_ignore_glob = [] if find_spec("sglang") else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama and its tokenizer."""
+    from sglang_site.builders import model
+    from unit.rollout.engine_builders import a_tokenizer
+
+    path = tmp_path_factory.mktemp("llama")
+    model(0).save_pretrained(path)
+    a_tokenizer().save_pretrained(path)
+    return path
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def server(folder: Path) -> AsyncIterator[Server]:
+    """The one server of all tests; it takes half a minute to start."""
+    from sglang_site.servers import start
+
+    started = start(folder)
+    yield started
+    started.close()

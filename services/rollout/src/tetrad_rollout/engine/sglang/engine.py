@@ -56,6 +56,8 @@ log = get_logger(__name__)
 
 REPORT_EVERY: Final = 32
 """Tokens of a sample between two reports; each costs the service some 50 µs."""
+SHARED_FROM: Final = 64
+"""Tokens of a prompt from which computing it once is worth one forward's wait of the other samples."""
 # A request that was on its way when its abort arrived does not hear of it: it is told again.
 ABORT_AGAIN_S: Final = 0.05
 
@@ -68,6 +70,8 @@ class _Caller:
     done: asyncio.Future[list[GeneratedSample]]
     on_progress: ProgressCallback | None
     courses: tuple[Course, ...]
+    followers: list[Course]
+    """Samples that wait for the first one's first token: then the keys and values of their prompt are there."""
     is_aborted: bool = False
 
 
@@ -107,9 +111,11 @@ class SglangEngine:
         rule = StopRule(request.sampling, eos_token_ids=self._server.eos_token_ids, decode=self._decode)
         job = Job(request=request, stop_rule=rule, samples=[None] * len(request.seeds))
         courses = tuple(Course(Row(job, index)) for index in range(len(request.seeds)))
-        caller = _Caller(job, asyncio.get_running_loop().create_future(), on_progress, courses)
+        num_first = 1 if self._is_worth_sharing(request) else len(courses)
+        done = asyncio.get_running_loop().create_future()
+        caller = _Caller(job, done, on_progress, courses, followers=list(courses[num_first:]))
         self._callers[request.request_id] = caller
-        self._waiting.extend((caller, course) for course in courses)
+        self._waiting.extend((caller, course) for course in courses[:num_first])
         self._admit()
         try:
             return await caller.done
@@ -182,7 +188,7 @@ class SglangEngine:
     async def sleep(self, tags: frozenset[MemoryTag] = ALL_TAGS) -> None:
         """See `Engine.sleep`."""
         if self._callers:
-            num = len(self._playing) + len(self._waiting)
+            num = len(self._playing) + self._num_waiting
             raise EngineBusyError(f"{num} samples are in flight; sleep needs an idle engine: abort or drain first")
         if MemoryTag.WEIGHTS in tags:
             self._weights.release_stage()
@@ -208,7 +214,7 @@ class SglangEngine:
         counters, running = self._counters, len(self._playing)
         is_stepping = running > 0 and not self._is_paused
         return EngineStatistics(
-            waiting_samples=len(self._waiting),
+            waiting_samples=self._num_waiting,
             running_samples=running,
             peak_running_samples=counters.peak_running_samples,
             requests_finished=counters.requests_finished,
@@ -241,6 +247,10 @@ class SglangEngine:
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.to_thread(self._server.close)
 
+    @property
+    def _num_waiting(self) -> int:
+        return len(self._waiting) + sum(len(caller.followers) for caller in self._callers.values())
+
     def _check(self, request: GenerationRequest) -> None:
         if self._is_closed:
             raise EngineClosedError("the engine is closed")
@@ -250,9 +260,18 @@ class SglangEngine:
         check_request(
             request, in_flight=self._callers, max_context=server.max_context, vocab_size=server.vocab_size
         )
-        check_queue(request, waiting=len(self._waiting), limit=limit)
+        check_queue(request, waiting=self._num_waiting, limit=limit)
 
     # -- samples -----------------------------------------------------------------------------------------------
+
+    def _is_worth_sharing(self, request: GenerationRequest) -> bool:
+        return self._settings.server.is_prefix_cached and request.prompt_ids.size >= SHARED_FROM
+
+    def _let_follow(self, caller: _Caller) -> None:
+        """The prompt is computed: the other samples of the job may come."""
+        self._waiting.extend((caller, course) for course in caller.followers)
+        caller.followers.clear()
+        self._admit()
 
     def _admit(self) -> None:
         """Send the head of the queue to the server, as far as there is room."""
@@ -303,6 +322,8 @@ class SglangEngine:
         self._counters.forward_s += now - self._counters.last_step_at
         self._counters.last_step_at = now
         self._counters.forward_passes += 1
+        if caller.followers:
+            self._let_follow(caller)
         _report(caller)
 
     def _end(self, caller: _Caller, course: Course, reason: FinishReason) -> None:
@@ -335,7 +356,8 @@ class SglangEngine:
     def _end_early(self, caller: _Caller) -> None:
         """End a job's samples with what they have: those that wait at once, those in the server soon."""
         caller.is_aborted = True
-        waiting = [course for waits, course in self._waiting if waits is caller]
+        waiting = [course for waits, course in self._waiting if waits is caller] + caller.followers
+        caller.followers = []
         self._waiting = deque(entry for entry in self._waiting if entry[0] is not caller)
         for course in waiting:
             self._end(caller, course, FinishReason.ABORTED)
