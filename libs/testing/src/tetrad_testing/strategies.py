@@ -199,6 +199,7 @@ _BY_TYPE: Final[dict[Any, st.SearchStrategy[Any]]] = {
     int: INTEGERS,
     float: st.floats(),
     str: st.text(),
+    bytes: st.binary(),
     bool: st.booleans(),
     type(None): st.none(),
     object: FREE_FORM,
