@@ -152,7 +152,7 @@ async def test_an_engine_that_has_read_counts_as_current(run):
         await until(lambda: site.broadcaster.is_idle, "the release was heard")
 
         assert site.broadcaster.statistics().standings == {Standing.CURRENT: 1}
-        assert site.count("tetrad_broadcast_bytes_total") == LAYOUT.num_bytes
+        assert site.count('tetrad_broadcast_bytes_total{transport="shared_memory"}') == LAYOUT.num_bytes
 
 
 async def test_an_engine_that_gave_up_is_counted_and_owed_nothing(run):

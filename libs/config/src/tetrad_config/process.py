@@ -41,6 +41,7 @@ class WeightTransportChoice(StrEnum):
 
     AUTO = "auto"
     """The fastest that is proved to work."""
+    CUDA_IPC = "cuda_ipc"
     SHARED_MEMORY = "shared_memory"
     SOCKET = "socket"
 

@@ -20,6 +20,7 @@ from tetrad_wire.messages.leases import LeaseGranted, LeasesRenewed, SampleFinis
 from tetrad_wire.messages.membership import Desired
 from tetrad_wire.messages.steps import ExecuteStep, StepCredited
 from tetrad_wire.messages.weights import (
+    DeviceHandle,
     MAX_CHUNK_BYTES,
     PullChunk,
     PullVersion,
@@ -184,6 +185,7 @@ def _agree_offer(draw: Callable[..., Any]) -> dict[str, Any]:
     return {
         "transport": transport,
         "segment": draw(segments if transport is WeightTransport.SHARED_MEMORY else st.none() | segments),
+        "device": draw(bodies(DeviceHandle) if transport is WeightTransport.CUDA_IPC else st.none()),
     }
 
 

@@ -12,7 +12,7 @@ from tetrad_weights.copying import digest_tensors, require_equal
 from tetrad_weights.digest import Bytes, DigestAlgorithm
 from tetrad_weights.errors import ManifestError
 from tetrad_weights.layout import ALIGNMENT, Layout, size_of
-from tetrad_wire.messages.weights import Manifest, SegmentHandle, TensorSpec
+from tetrad_wire.messages.weights import DeviceHandle, Manifest, SegmentHandle, TensorSpec
 
 
 def build(
@@ -80,6 +80,12 @@ def check_offer(manifest: Manifest, segment: SegmentHandle | None) -> None:
     check(manifest)
     if segment is not None and segment.num_bytes != manifest.num_bytes:
         raise ManifestError(f"the segment has {segment.num_bytes} bytes; its manifest says {manifest.num_bytes}")
+
+
+def check_device(manifest: Manifest, device: DeviceHandle) -> None:
+    """Raise ManifestError unless memory on a GPU has just the manifest's size."""
+    if device.num_bytes != manifest.num_bytes:
+        raise ManifestError(f"GPU memory has {device.num_bytes} bytes; its manifest says {manifest.num_bytes}")
 
 
 def verify(manifest: Manifest, buffer: Bytes, *, num_threads: int | None = None) -> None:

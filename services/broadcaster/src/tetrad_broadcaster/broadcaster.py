@@ -16,7 +16,7 @@ import msgspec
 from tetrad_broadcaster.chunks import ChunkDesk
 from tetrad_broadcaster.intake import Intake, RefusedError
 from tetrad_broadcaster.metrics import BroadcasterMetrics, BroadcasterStatistics, Failure
-from tetrad_broadcaster.offering import offer
+from tetrad_broadcaster.offering import choose, offer, why_not
 from tetrad_broadcaster.rights import Reader, ReadingRights, Right
 from tetrad_broadcaster.shelf import Held, Shelf
 from tetrad_broadcaster.subscribers import Subscribers
@@ -196,22 +196,28 @@ class Broadcaster:
         if held is None:
             reason = "it is being taken" if self._is_coming(pull.version) else "it is not here"
             return VersionUnavailable(version=pull.version, holds=self.holds, reason=reason)
-        # Whatever an engine names can be served; one that cannot use it says so by leaving it out.
-        transport = pull.transports[0]
-        self._rights.grant(self._right(reader, held, transport))
+        transport = choose(held, pull)
+        if transport is None:
+            return VersionUnavailable(
+                version=pull.version, holds=self.holds, reason=why_not(held, pull.transports)
+            )
+        offered = offer(held, transport, gpu=pull.gpu, deadline_s=self._timeout_s)
+        self._rights.grant(self._right(reader, held, offered))
         self._metrics.version_offered(transport)
         log.info("version_offered", replica=reader.replica, version=held.version, transport=transport.value)
-        return offer(held, transport, deadline_s=self._timeout_s)
+        return offered
 
-    def _right(self, reader: Reader, held: Held, transport: WeightTransport) -> Right:
-        now = self._clock.now()
+    def _right(self, reader: Reader, held: Held, offered: VersionOffered) -> Right:
+        now, transport = self._clock.now(), offered.transport
         is_asking = transport is WeightTransport.SOCKET
+        memory = offered.device.gate if offered.device else held.segment
+        assert memory is not None, "what is offered lies somewhere"
         return Right(
             reader=reader,
             version=held.version,
             digest=held.manifest.digest,
             num_bytes=held.manifest.num_bytes,
-            segment=held.segment.name,
+            segment=memory.name,
             transport=transport,
             granted_at=now,
             deadline=now + self._timeout_s,

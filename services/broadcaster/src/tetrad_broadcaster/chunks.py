@@ -66,7 +66,7 @@ class ChunkDesk:
         if right is None:
             raise _NotOwedError("it was not offered to this engine by socket, or the offer is over")
         held = self._shelf.get(pull.version)
-        if held is None:
+        if held is None or held.segment is None:
             raise _NotOwedError("it was superseded while it was being sent")
         end = pull.offset + pull.num_bytes
         if end > held.manifest.num_bytes:

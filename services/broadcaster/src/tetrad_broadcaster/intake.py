@@ -22,10 +22,10 @@ from tetrad_weights.errors import (
     TransportUnusableError,
     WeightsError,
 )
-from tetrad_weights.manifest import check_offer
+from tetrad_weights.manifest import check_device, check_offer
 from tetrad_weights.ring import SegmentRing
 from tetrad_weights.segments import Segment
-from tetrad_wire.messages.weights import PublishVersion
+from tetrad_wire.messages.weights import PublishVersion, SegmentHandle
 
 FAILURES: Final[dict[type[Exception], tuple[Failure, bool]]] = {
     VersionConflictError: (Failure.CONFLICT, False),
@@ -90,24 +90,36 @@ class Intake:
 
     async def _take(self, publish: PublishVersion, pinned: Collection[str]) -> Held:
         check_offer(publish.manifest, publish.segment)
+        for device in publish.devices:
+            check_device(publish.manifest, device)
         held = self._shelf.find(publish.version, publish.manifest.digest)
         if held is not None:
             return held
         self._shelf.make_way(pinned=pinned)
         in_use = {*pinned, *self._shelf.segments()}
-        segment = await asyncio.get_running_loop().run_in_executor(self._thread, self._clone, publish, in_use)
-        held = Held(version=publish.version, step=publish.step, manifest=publish.manifest, segment=segment.handle)
+        handle: SegmentHandle | None = None
+        if publish.segment is not None:
+            source = publish.segment
+            loop = asyncio.get_running_loop()
+            handle = await loop.run_in_executor(self._thread, self._clone, publish, source, in_use)
+        held = Held(
+            version=publish.version,
+            step=publish.step,
+            manifest=publish.manifest,
+            segment=handle,
+            devices=publish.devices,
+        )
         self._shelf.put(held)
         return held
 
-    def _clone(self, publish: PublishVersion, in_use: Collection[str]) -> Segment:
-        with self._maps.attach(publish.segment) as source:
+    def _clone(self, publish: PublishVersion, handle: SegmentHandle, in_use: Collection[str]) -> SegmentHandle:
+        with self._maps.attach(handle) as source:
             segment = self._ring.take(publish.manifest.num_bytes, pinned=in_use)
             try:
                 self._copy(source, segment, publish)
             finally:
                 segment.end_writing()
-        return segment
+        return segment.handle
 
     def _copy(self, source: Attachment, segment: Segment, publish: PublishVersion) -> None:
         copy_verified(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tetrad_wire.ids import PolicyVersion
-from tetrad_wire.messages.weights import Manifest, SegmentHandle
+from tetrad_wire.messages.weights import DeviceHandle, Manifest, SegmentHandle
 
 # An evaluation may hold engines on the previous version while the next one is already here.
 KEPT: Final = 2
@@ -18,7 +18,10 @@ class Held:
     version: PolicyVersion
     step: int
     manifest: Manifest
-    segment: SegmentHandle
+    segment: SegmentHandle | None
+    """In host memory; None where it lies on GPUs only."""
+    devices: tuple[DeviceHandle, ...] = ()
+    """In the ranks' own memory on their GPUs, passed on as it came."""
 
 
 class VersionConflictError(ValueError):
@@ -64,11 +67,13 @@ class Shelf:
 
     def segments(self) -> set[str]:
         """Names of the segments that the held versions lie in."""
-        return {held.segment.name for held in self._held.values()}
+        return {held.segment.name for held in self._held.values() if held.segment}
 
     def make_way(self, *, pinned: Collection[str]) -> None:
         """Forget all but the newest and those in pinned segments: their segments are about to be written."""
         newest = self.newest
         self._held = {
-            version: held for version, held in self._held.items() if held is newest or held.segment.name in pinned
+            version: held
+            for version, held in self._held.items()
+            if held is newest or (held.segment is not None and held.segment.name in pinned)
         }

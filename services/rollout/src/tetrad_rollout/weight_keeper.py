@@ -26,7 +26,7 @@ from tetrad_weights.manifest import build
 from tetrad_wire import WireError
 from tetrad_wire.ids import Incarnation, RunId
 from tetrad_wire.messages.membership import CachePolicy, Certificate, Desired, WantedWeights
-from tetrad_wire.messages.weights import Manifest, TensorSpec, WeightTransport
+from tetrad_wire.messages.weights import DeviceHandle, Manifest, TensorSpec, WeightTransport
 
 log = get_logger(__name__)
 
@@ -119,9 +119,17 @@ class WeightKeeper:
         def stage(manifest: Manifest) -> npt.NDArray[np.uint8]:
             return self._engine.begin_stage(manifest, version=wanted.version)
 
-        manifest = await receiver.fetch(wanted.version, stage)
-        # The receiver has digested every tensor while it copied.
-        await self._engine.verify_stage(digest=manifest.digest, found=manifest.digest)
+        is_staged = False
+
+        async def stage_from_device(manifest: Manifest, device: DeviceHandle) -> None:
+            nonlocal is_staged
+            await self._engine.stage_from_device(device, manifest, version=wanted.version)
+            is_staged = True
+
+        manifest = await receiver.fetch(wanted.version, stage, stage_from_device)
+        if not is_staged:
+            # The receiver has digested every tensor while it copied.
+            await self._engine.verify_stage(digest=manifest.digest, found=manifest.digest)
         staged = loop.time()
         # From here until the certificate the engine's word about its weights is open.
         self.certificate = None
@@ -151,6 +159,7 @@ class WeightKeeper:
                 replica=self._name,
                 timeout_s=self._timeout_s,
                 transports=self._transports,
+                gpu=self._engine.gpu,
             )
         else:
             self._receiver.use(connection)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tetrad_rollout.weights.errors import FetchDeadlineError, VersionNotOfferedError, VersionSupersededError
-from tetrad_rollout.weights.receiver import PREFERRED, WeightReceiver
+from tetrad_rollout.weights.receiver import ON_HOST, WeightReceiver
 from tetrad_transport import Listener, MemoryTransport
 from tetrad_weights import (
     DigestMismatchError,
@@ -92,7 +92,7 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def a_site(
-    run: str, *answers: Answer, timeout_s: float = SOON_S, transports: Sequence[WeightTransport] = PREFERRED
+    run: str, *answers: Answer, timeout_s: float = SOON_S, transports: Sequence[WeightTransport] = ON_HOST
 ) -> AsyncIterator[Site]:
     transport = MemoryTransport()
     segment = Segment(segment_name(run=run, incarnation="exporter", ordinal=0), LAYOUT.num_bytes)
@@ -210,7 +210,7 @@ async def test_what_cannot_be_proved_is_left_out_and_the_version_comes_in_chunks
         manifest = await site.fetch()
 
         verify(manifest, site.buffer)
-        assert [pull.transports for pull in site.exporter.pulls] == [PREFERRED, (WeightTransport.SOCKET,)]
+        assert [pull.transports for pull in site.exporter.pulls] == [ON_HOST, (WeightTransport.SOCKET,)]
         assert site.receiver.statistics().last_transport is WeightTransport.SOCKET
         assert (await site.exporter.released()).digest == manifest.digest
 
@@ -224,7 +224,7 @@ async def test_an_engine_that_lost_shared_memory_once_tries_it_again_for_the_nex
         await site.fetch()
         await site.fetch()
 
-        assert [pull.transports for pull in site.exporter.pulls] == [PREFERRED, (WeightTransport.SOCKET,), PREFERRED]
+        assert [pull.transports for pull in site.exporter.pulls] == [ON_HOST, (WeightTransport.SOCKET,), ON_HOST]
         assert site.receiver.statistics().last_transport is WeightTransport.SHARED_MEMORY
 
 

@@ -19,6 +19,8 @@ MAX_CHUNK_BYTES: Final = 4 << 20
 class WeightTransport(StrEnum):
     """How the bytes of a version reach an engine."""
 
+    CUDA_IPC = "cuda_ipc"
+    """The engine reads a rank's memory on the GPU that both are on."""
     SHARED_MEMORY = "shared_memory"
     """The engine reads the broadcaster's segment."""
     SOCKET = "socket"
@@ -164,6 +166,8 @@ class VersionOffered(msgspec.Struct, frozen=True, kw_only=True):
     """The first of the pull's transports that the broadcaster can serve."""
     segment: SegmentHandle | None = None
     """Where the bytes lie; of `shared_memory` only."""
+    device: DeviceHandle | None = None
+    """Where the bytes lie; of `cuda_ipc` only."""
     deadline_s: float
     """The bytes stay at least this long, unless an engine that asks for chunks falls silent."""
     base: PolicyVersion | None = None
@@ -173,6 +177,8 @@ class VersionOffered(msgspec.Struct, frozen=True, kw_only=True):
         """A handle for the transport that needs one."""
         if self.transport is WeightTransport.SHARED_MEMORY and self.segment is None:
             raise ValueError("an offer by shared_memory must name its segment")
+        if self.transport is WeightTransport.CUDA_IPC and self.device is None:
+            raise ValueError("an offer by cuda_ipc must name its memory")
 
 
 class PullChunk(msgspec.Struct, frozen=True, kw_only=True):

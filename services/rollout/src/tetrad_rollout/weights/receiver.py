@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from tetrad_rollout.weights.cuda_ipc import CudaIpc, DeviceStage
 from tetrad_rollout.weights.errors import TransferBrokenError, VersionNotOfferedError, VersionSupersededError
 from tetrad_rollout.weights.shared_memory import SharedMemory
 from tetrad_rollout.weights.sockets import Question, Sockets
@@ -45,7 +46,9 @@ from tetrad_wire.messages.weights import (
 
 # A lost question is asked again; asking twice is harmless.
 RESEND_S: Final = 1.0
-PREFERRED: Final = (WeightTransport.SHARED_MEMORY, WeightTransport.SOCKET)
+ON_HOST: Final = (WeightTransport.SHARED_MEMORY, WeightTransport.SOCKET)
+"""Transports for engines that take bytes from the host, the fastest first."""
+PREFERRED: Final = (WeightTransport.CUDA_IPC, *ON_HOST)
 """Every transport, the fastest first."""
 
 Stage = Callable[[Manifest], Bytes]
@@ -78,6 +81,7 @@ class WeightReceiver:
         replica: str,
         timeout_s: float,
         transports: Sequence[WeightTransport] = PREFERRED,
+        gpu: str = "",
         num_threads: int | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -85,9 +89,11 @@ class WeightReceiver:
         self._incarnation = incarnation
         self._replica = replica
         self._timeout_s = timeout_s
-        self._transports = tuple(transports)
+        self._gpu = gpu
+        self._transports = tuple(way for way in transports if gpu or way is not WeightTransport.CUDA_IPC)
         self._backoff = backoff or Backoff(first_s=0.02, limit_s=0.5, jitter=0.5)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="weight-receiver")
+        self._cuda_ipc = CudaIpc(self._thread)
         self._fillers: Mapping[WeightTransport, Filler] = {
             WeightTransport.SHARED_MEMORY: SharedMemory(self._thread, num_threads=num_threads),
             WeightTransport.SOCKET: Sockets(self._thread, self._request, incarnation=incarnation),
@@ -99,8 +105,12 @@ class WeightReceiver:
         """Counters since the start."""
         return self._statistics
 
-    async def fetch(self, version: PolicyVersion, stage: Stage) -> Manifest:
+    async def fetch(
+        self, version: PolicyVersion, stage: Stage, on_device: DeviceStage | None = None
+    ) -> Manifest:
         """Fill the buffer that `stage` returns with a version and return its manifest, every digest checked.
+
+        What lies on the engine's own GPU is left to `on_device`; without it such an offer is not asked for.
 
         Raises a FetchError; DigestMismatchError naming the tensor, TransportUnusableError or ManifestError where the
         bytes cannot be had. However it ends, nothing writes into the buffer afterwards and the broadcaster is told that
@@ -109,7 +119,7 @@ class WeightReceiver:
         async with self._is_fetching:
             manifest: Manifest | None = None
             try:
-                manifest = await self._fetch(version, stage)
+                manifest = await self._fetch(version, stage, on_device)
             finally:
                 # Also where the offer is still on its way: it would stand until its deadline.
                 self._release(version, manifest, error=sys.exception())
@@ -122,36 +132,44 @@ class WeightReceiver:
     def close(self) -> None:
         """End the thread; what is being fetched must have been cancelled."""
         self._thread.shutdown()
+        self._cuda_ipc.close()
         for filler in self._fillers.values():
             filler.close()
 
-    async def _fetch(self, version: PolicyVersion, stage: Stage) -> Manifest:
-        offer, deadline = await self._proved_offer(version)
-        buffer = _checked(stage(offer.manifest), offer.manifest)
-        started = time.monotonic()
-        await self._fillers[offer.transport].fill(offer, buffer, deadline=deadline)
-        self._statistics.last_copy_s = seconds = time.monotonic() - started
-        self._statistics.last_transport = offer.transport
-        log.info("version_fetched", version=version, transport=offer.transport.value, seconds=round(seconds, 4))
-        return offer.manifest
-
-    async def _proved_offer(self, version: PolicyVersion) -> tuple[VersionOffered, float]:
-        """An offer that can be used from here, and the time until which it stands."""
-        left = list(self._transports)
+    async def _fetch(self, version: PolicyVersion, stage: Stage, on_device: DeviceStage | None) -> Manifest:
+        left = [way for way in self._transports if on_device is not None or way is not WeightTransport.CUDA_IPC]
         while True:
             offer = await self._pull(version, left)
             # The offer stands from here on, not from when the engine has a buffer ready.
             deadline = time.monotonic() + offer.deadline_s
             check_offer(offer.manifest, offer.segment)
             try:
-                await self._fillers[offer.transport].prove(offer)
+                await self._take(offer, stage, on_device, deadline=deadline)
             except TransportUnusableError as error:
                 left.remove(offer.transport)
                 if not left:
                     raise
                 log.info("transport_unusable", transport=offer.transport.value, reason=str(error))
             else:
-                return offer, deadline
+                return offer.manifest
+
+    async def _take(
+        self, offer: VersionOffered, stage: Stage, on_device: DeviceStage | None, *, deadline: float
+    ) -> None:
+        """Prove the transport, then have the bytes brought by it."""
+        started = time.monotonic()
+        if offer.transport is WeightTransport.CUDA_IPC:
+            assert on_device is not None, "it was not asked for"
+            await self._cuda_ipc.prove(offer)
+            await self._cuda_ipc.fill(offer, on_device, deadline=deadline)
+        else:
+            filler = self._fillers[offer.transport]
+            await filler.prove(offer)
+            buffer = _checked(stage(offer.manifest), offer.manifest)
+            await filler.fill(offer, buffer, deadline=deadline)
+        self._statistics.last_copy_s = seconds = time.monotonic() - started
+        self._statistics.last_transport = offer.transport
+        log.info("version_fetched", version=offer.version, transport=offer.transport.value, seconds=round(seconds, 4))
 
     async def _pull(self, version: PolicyVersion, transports: Sequence[WeightTransport]) -> VersionOffered:
         deadline = time.monotonic() + self._timeout_s
@@ -179,6 +197,7 @@ class WeightReceiver:
             incarnation=self._incarnation,
             name=self._replica,
             pid=process.pid,
+            gpu=self._gpu,
             started=process.started,
             pid_space=pid_space(),
             transports=tuple(transports),
