@@ -76,10 +76,7 @@ async def is_serving(engine: SglangEngine, seed: int) -> bool:
     request = a_request(prompt=(1, 7, 8), seeds=range(4), max_new_tokens=12)
     samples = await engine.generate(request)
     differences = [
-        np.abs(
-            sample.logprobs
-            - reference_logprobs(exact_model(seed), request.prompt_ids, sample.token_ids, 1.0)
-        ).max()
+        np.abs(sample.logprobs - reference_logprobs(exact_model(seed), request.prompt_ids, sample.token_ids, 1.0)).max()
         for sample in samples
     ]
     return bool(max(differences) < LOGPROB_TOLERANCE)
@@ -150,7 +147,7 @@ async def test_a_slept_engine_comes_back_with_weights_only_after_a_commit(
     await engine.wake()
 
     # What came back is whatever lay there: it may not be certified.
-    with pytest.raises(Exception, match="digest|finite|weights"):
+    with pytest.raises(Exception, match=r"digest|finite|weights"):
         await engine.probe()
     await switch(engine, exporter, 2, version=2)
 

@@ -3,13 +3,13 @@
 {"seed": 1, "fault": "flip" | "skip" | ""} → {"manifest": …, "handle": …}; the digests are taken before the fault.
 """
 
-import sys
 import secrets
+import sys
 
 import msgspec
 import torch
-from sglang_site.builders import layout, weights
 
+from sglang_site.builders import layout, weights
 from tetrad_devices.digest import SumTable
 from tetrad_devices.ring import DeviceRing
 from tetrad_weights.digest import DigestAlgorithm

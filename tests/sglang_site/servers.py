@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from sglang_site.builders import DTYPE, IS_ON_GPU
-
 from tetrad_rollout.engine import BatchSettings, EngineSettings
 from tetrad_rollout.engine.server_options import ServerOptions
 from tetrad_rollout.engine.sglang.arguments import server_arguments
@@ -23,7 +22,5 @@ def settings_of(folder: Path, *, batch: BatchSettings | None = None, **options: 
 
 def start(folder: Path, **options: Any) -> Server:
     """Start a server; inside an event loop, on the main thread."""
-    arguments, _why = server_arguments(
-        settings_of(folder, **options), known=known_arguments(), capability=capability()
-    )
+    arguments, _why = server_arguments(settings_of(folder, **options), known=known_arguments(), capability=capability())
     return Server.start(arguments)

@@ -65,7 +65,8 @@ def _unsigned(sums: Tensor) -> npt.NDArray[np.uint64]:
 def _device_of(tensors: Sequence[Tensor]) -> torch.device:
     devices = {tensor.device for tensor in tensors}
     if len(devices) != 1 or not all(tensor.is_contiguous() for tensor in tensors):
-        raise ValueError(f"tensors to digest must be contiguous and on one device; they are on {sorted(map(str, devices))}")
+        where = ", ".join(sorted(map(str, devices)))
+        raise ValueError(f"tensors to digest must be contiguous and on one device; they are on {where}")
     return devices.pop()
 
 

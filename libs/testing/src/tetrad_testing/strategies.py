@@ -20,8 +20,8 @@ from tetrad_wire.messages.leases import LeaseGranted, LeasesRenewed, SampleFinis
 from tetrad_wire.messages.membership import Desired
 from tetrad_wire.messages.steps import ExecuteStep, StepCredited
 from tetrad_wire.messages.weights import (
-    DeviceHandle,
     MAX_CHUNK_BYTES,
+    DeviceHandle,
     PullChunk,
     PullVersion,
     SegmentHandle,

@@ -198,9 +198,7 @@ class Broadcaster:
             return VersionUnavailable(version=pull.version, holds=self.holds, reason=reason)
         transport = choose(held, pull)
         if transport is None:
-            return VersionUnavailable(
-                version=pull.version, holds=self.holds, reason=why_not(held, pull.transports)
-            )
+            return VersionUnavailable(version=pull.version, holds=self.holds, reason=why_not(held, pull.transports))
         offered = offer(held, transport, gpu=pull.gpu, deadline_s=self._timeout_s)
         self._rights.grant(self._right(reader, held, offered))
         self._metrics.version_offered(transport)

@@ -97,9 +97,7 @@ def _shell(
     )
 
 
-def _device_copies(
-    config: RunConfig, trainer: Trainer, link: Link, *, incarnation: Incarnation
-) -> DeviceCopies | None:
+def _device_copies(config: RunConfig, trainer: Trainer, link: Link, *, incarnation: Incarnation) -> DeviceCopies | None:
     """Engines that share a GPU with a rank take the weights from its memory."""
     if trainer.ranks.device.type == "cpu" or not config.trainer.placement.colocate_all:
         return None

@@ -272,7 +272,7 @@ class Engine(Protocol):
         ...
 
     async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion) -> None:
-        """Stage and verify a version that lies in another process's memory on the engine's GPU; nothing passes the host.
+        """Stage and verify a version in another process's memory on the engine's GPU; nothing passes through the host.
 
         Raises:
             TransportUnusableError: the memory is not the one that was promised, or cannot be mapped here.

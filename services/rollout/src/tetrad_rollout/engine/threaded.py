@@ -127,7 +127,9 @@ class ThreadedEngine:
 
     async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion) -> None:
         """See `Engine.stage_from_device`; always refused."""
-        raise WeightStateError(f"version {version} lies in memory of GPU {handle.gpu}; this engine reads host memory")
+        raise WeightStateError(
+            f"version {version} ({manifest.digest}) lies in memory of GPU {handle.gpu}; this engine reads host memory"
+        )
 
     async def commit(self, *, version: PolicyVersion, digest: str) -> CommitReport:
         """See `Engine.commit`."""

@@ -11,14 +11,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from tetrad_rollout.engine.errors import ForwardFailedError, LayoutError
 from tetrad_rollout.engine.kv_cache import RowCache
 from tetrad_rollout.engine.probes import probe_ids
 from tetrad_rollout.engine.protocol import WeightLayout
-from tetrad_rollout.engine.stops import Decode
 from tetrad_weights.digest import Bytes
 from tetrad_weights.layout import Layout, Parameter, lay_out
 

@@ -105,9 +105,7 @@ class WeightReceiver:
         """Counters since the start."""
         return self._statistics
 
-    async def fetch(
-        self, version: PolicyVersion, stage: Stage, on_device: DeviceStage | None = None
-    ) -> Manifest:
+    async def fetch(self, version: PolicyVersion, stage: Stage, on_device: DeviceStage | None = None) -> Manifest:
         """Fill the buffer that `stage` returns with a version and return its manifest, every digest checked.
 
         What lies on the engine's own GPU is left to `on_device`; without it such an offer is not asked for.

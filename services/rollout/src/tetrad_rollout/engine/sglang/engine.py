@@ -257,9 +257,7 @@ class SglangEngine:
         if self._released:
             raise EngineAsleepError("the engine is asleep; call wake() before generate()")
         server, limit = self._server, self._settings.batch.max_waiting_samples
-        check_request(
-            request, in_flight=self._callers, max_context=server.max_context, vocab_size=server.vocab_size
-        )
+        check_request(request, in_flight=self._callers, max_context=server.max_context, vocab_size=server.vocab_size)
         check_queue(request, waiting=self._num_waiting, limit=limit)
 
     # -- samples -----------------------------------------------------------------------------------------------
@@ -374,7 +372,7 @@ class SglangEngine:
 
 
 def create(settings: EngineSettings) -> SglangEngine:
-    """Start the server and put an engine on top of it; on the main thread, inside the event loop it will use."""
+    """Start the server and put an engine on top of it; blocks for as long as the model takes to load."""
     found = capability()
     arguments, reason = server_arguments(settings, known=known_arguments(), capability=found)
     log.info("server_starting", versions=installed_versions(), attention=arguments["attention_backend"], why=reason)

@@ -108,9 +108,7 @@ class Course:
                 raise ForwardFailedError(f"SGLang ended a request: {finish.get('message') or finish or 'no reason'}")
 
 
-def sampling_arguments(
-    sampling: Sampling, *, num_sampled: int, seed: int | None, interval: int
-) -> dict[str, Any]:
+def sampling_arguments(sampling: Sampling, *, num_sampled: int, seed: int | None, interval: int) -> dict[str, Any]:
     """SGLang's sampling parameters for what is left of a sample of which `num_sampled` tokens are there."""
     arguments: dict[str, Any] = {
         "max_new_tokens": sampling.max_new_tokens - num_sampled,

@@ -69,4 +69,3 @@ def checkpoint_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         sizes = modules[path].output_partition_sizes
         for part, rows in zip(FUSED[layer], parameter.data.split(list(sizes)), strict=True):
             yield f"{owner}.{part}.{kind}", rows
-

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Self
 
-
 import torch
 from sglang.srt.entrypoints.engine import Engine
 from sglang.srt.managers.io_struct import (
@@ -27,6 +26,7 @@ from sglang.srt.server_args import ServerArgs
 from sglang.srt.utils.patch_torch import monkey_patch_torch_reductions
 
 from tetrad_rollout.engine.errors import EngineError
+from tetrad_rollout.engine.sglang.host import Host
 from tetrad_rollout.engine.sglang.scheduler import HELD, run_scheduler
 from tetrad_telemetry.logs import get_logger
 
@@ -61,24 +61,22 @@ class Chunk:
 
 
 class Server:
-    """A started `sglang.Engine`. Make and use it on the main thread, inside its event loop."""
+    """A started `sglang.Engine`; its coroutines belong to the first event loop that uses one."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, host: Host) -> None:
         self._engine = engine
+        self._host = host
         self._manager = engine.tokenizer_manager
         self._calls = asyncio.Lock()
         engine.send_to_rpc.rcvtimeo = int(RPC_TIMEOUT_S * 1e3)
-        self._listen()
 
     @classmethod
     def start(cls, arguments: Mapping[str, Any]) -> Self:
-        """Load the model; blocks for as long as that takes.
-
-        The main thread, because SGLang's processes die with the thread that started them.
-        """
+        """Load the model; blocks for as long as that takes, on any thread."""
         if torch.cuda.is_available():
             monkey_patch_torch_reductions()  # devices by UUID: processes may number them differently
-        return cls(_Engine(**arguments))
+        host = Host(lambda: _Engine(**arguments))
+        return cls(host.made(), host)
 
     @property
     def max_context(self) -> int:
@@ -127,7 +125,7 @@ class Server:
             extra_key=salt,
             lora_path=adapter,
         )
-        async for out in self._manager.generate_request(request):
+        async for out in self._here.generate_request(request):
             meta = out["meta_info"]
             tokens = [(entry[0], entry[1]) for entry in meta.get("output_token_logprobs") or ()]
             yield (
@@ -144,7 +142,7 @@ class Server:
         request = UpdateWeightsFromTensorReqInput(
             serialized_named_tensors=list(payloads), load_format="flattened_bucket", flush_cache=False
         )
-        done, message = await self._manager.update_weights_from_tensor(request, None)
+        done, message = await self._here.update_weights_from_tensor(request, None)
         if not done:
             raise ServerError(f"SGLang did not load the weights: {message}")
 
@@ -153,29 +151,29 @@ class Server:
         request = LoadLoRAAdapterFromTensorsReqInput(
             lora_name=name, config_dict=dict(config), serialized_tensors=payload, pinned=False
         )
-        answer = await self._manager.load_lora_adapter_from_tensors(request)
+        answer = await self._here.load_lora_adapter_from_tensors(request)
         if not answer.success:
             raise ServerError(f"SGLang did not load adapter {name}: {answer.error_message}")
 
     async def unload_adapter(self, name: str) -> None:
         """Forget an adapter."""
-        answer = await self._manager.unload_lora_adapter(UnloadLoRAAdapterReqInput(lora_name=name))
+        answer = await self._here.unload_lora_adapter(UnloadLoRAAdapterReqInput(lora_name=name))
         if not answer.success:
             raise ServerError(f"SGLang did not unload adapter {name}: {answer.error_message}")
 
     async def flush_cache(self) -> None:
         """Forget all KV; the server must be idle, or become so within a few seconds."""
-        answer = await self._manager.flush_cache(timeout_s=FLUSH_TIMEOUT_S)
+        answer = await self._here.flush_cache(timeout_s=FLUSH_TIMEOUT_S)
         if not answer.success:
             raise ServerError(f"SGLang's cache was not flushed within {FLUSH_TIMEOUT_S:g} s: requests are running")
 
     async def release(self, tags: Sequence[str]) -> None:
         """Give memory back. The server must be idle: it dies otherwise."""
-        await self._manager.release_memory_occupation(ReleaseMemoryOccupationReqInput(tags=list(tags)))
+        await self._here.release_memory_occupation(ReleaseMemoryOccupationReqInput(tags=list(tags)))
 
     async def take_back(self, tags: Sequence[str]) -> None:
         """Take back what was released; taking twice kills the server."""
-        await self._manager.resume_memory_occupation(ResumeMemoryOccupationReqInput(tags=list(tags)))
+        await self._here.resume_memory_occupation(ResumeMemoryOccupationReqInput(tags=list(tags)))
 
     async def held(self, shapes: Mapping[str, Sequence[int]], *, algorithm: str) -> dict[str, str]:
         """Digests of the parameters that the first scheduler computes with, by their names in a checkpoint."""
@@ -186,9 +184,8 @@ class Server:
 
     def close(self) -> None:
         """End SGLang's processes."""
-        for task in self._manager.asyncio_tasks:
-            task.cancel()
         self._engine.shutdown()
+        self._host.end()
 
     async def _call(self, method: str, parameters: Mapping[str, Any]) -> str:
         def call() -> RpcReqOutput:
@@ -201,11 +198,14 @@ class Server:
             raise ServerError(f"SGLang's scheduler failed at {method}: {answer.message}")
         return str(answer.message)
 
-    def _listen(self) -> None:
-        """What SGLang does at its first request, less the part that takes SIGTERM away from the service."""
-        loop = asyncio.get_running_loop()
-        self._manager.event_loop = loop
-        self._manager.asyncio_tasks.add(loop.create_task(print_exception_wrapper(self._manager.handle_loop)))
+    @property
+    def _here(self) -> Any:
+        """SGLang's tokenizer manager, listening on this event loop."""
+        if self._manager.event_loop is None:
+            # What it does at its first request, less the part that takes SIGTERM away from the service.
+            loop = self._manager.event_loop = asyncio.get_running_loop()
+            self._manager.asyncio_tasks.add(loop.create_task(print_exception_wrapper(self._manager.handle_loop)))
+        return self._manager
 
 
 def known_arguments() -> frozenset[str]:

@@ -51,14 +51,15 @@ class Stage:
         """Copy the host side over, where the server reads device memory; blocks until the copy is whole."""
         if not self._is_on_gpu or self._is_on_device:
             return
-        assert self.layout is not None and self._host is not None
+        assert self.layout is not None
+        assert self._host is not None
         self._make_device_side(self.layout)
         assert self._device is not None
         self._device.copy_(self._host)
         self._is_on_device = True
 
     @property
-    def bytes(self) -> Bytes:
+    def host_side(self) -> Bytes:
         """The host side, where the digest of bytes that came that way is taken."""
         if self._host is None or self.layout is None:
             raise WeightStateError("nothing is staged; call begin_stage first")

@@ -77,7 +77,7 @@ class ServedWeights:
         step(self.status, WeightEvent.VERIFY)
         ticket, layout = self._stages_begun, self._stage.layout
         assert layout is not None
-        actual = found or await asyncio.to_thread(self._settings.digest, self._stage.bytes, layout)
+        actual = found or await asyncio.to_thread(self._settings.digest, self._stage.host_side, layout)
         if actual == expected:
             await asyncio.to_thread(self._stage.to_device)
         if ticket != self._stages_begun:
