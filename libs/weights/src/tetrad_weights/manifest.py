@@ -12,7 +12,7 @@ from tetrad_weights.copying import digest_tensors, require_equal
 from tetrad_weights.digest import Bytes, DigestAlgorithm
 from tetrad_weights.errors import ManifestError
 from tetrad_weights.layout import ALIGNMENT, Layout, size_of
-from tetrad_wire.messages.weights import DeviceHandle, Manifest, SegmentHandle, TensorSpec
+from tetrad_wire.messages.weights import AdapterSpec, DeviceHandle, Manifest, SegmentHandle, TensorSpec
 
 
 def build(
@@ -20,14 +20,17 @@ def build(
     buffer: Bytes,
     *,
     algorithm: DigestAlgorithm = DigestAlgorithm.XXH3_128,
+    adapter: AdapterSpec | None = None,
     num_threads: int | None = None,
 ) -> Manifest:
     """Digest every tensor of a filled buffer of uint8[layout.num_bytes] and describe it."""
     digests = digest_tensors(buffer, layout.tensors, algorithm=algorithm, num_threads=num_threads)
-    return from_digests(layout, digests, algorithm=algorithm)
+    return from_digests(layout, digests, algorithm=algorithm, adapter=adapter)
 
 
-def from_digests(layout: Layout, digests: Sequence[str], *, algorithm: DigestAlgorithm) -> Manifest:
+def from_digests(
+    layout: Layout, digests: Sequence[str], *, algorithm: DigestAlgorithm, adapter: AdapterSpec | None = None
+) -> Manifest:
     """Describe a version whose tensor digests are known, in the layout's order."""
     tensors = tuple(
         msgspec.structs.replace(tensor, digest=digest) for tensor, digest in zip(layout.tensors, digests, strict=True)
@@ -36,12 +39,15 @@ def from_digests(layout: Layout, digests: Sequence[str], *, algorithm: DigestAlg
         algorithm=algorithm.value,
         tensors=tensors,
         num_bytes=layout.num_bytes,
-        digest=manifest_digest(algorithm.value, tensors),
+        digest=manifest_digest(algorithm.value, tensors, adapter),
+        adapter=adapter,
     )
 
 
-def manifest_digest(algorithm: str, tensors: Sequence[TensorSpec]) -> str:
+def manifest_digest(algorithm: str, tensors: Sequence[TensorSpec], adapter: AdapterSpec | None = None) -> str:
     """Return the xxh3_128 of one line for the algorithm and one for each tensor, in UTF-8.
+
+    Where the tensors are adapters, a last line says of what: `adapter`, base, rank, alpha and the layers' names.
 
     A line holds name, dtype, extents joined by `x`, offset, size and digest, separated by tabs. The description
     lies in host memory whatever the tensors' algorithm is, so this one does not vary.
@@ -51,6 +57,9 @@ def manifest_digest(algorithm: str, tensors: Sequence[TensorSpec]) -> str:
         shape = "x".join(map(str, tensor.shape))
         line = f"{tensor.name}\t{tensor.dtype}\t{shape}\t{tensor.offset}\t{tensor.num_bytes}\t{tensor.digest}\n"
         hasher.update(line.encode())
+    if adapter is not None:
+        layers = ",".join(adapter.target_modules)
+        hasher.update(f"adapter\t{adapter.base}\t{adapter.rank}\t{adapter.alpha!r}\t{layers}\n".encode())
     digest: str = hasher.hexdigest()
     return digest
 
@@ -70,7 +79,7 @@ def check(manifest: Manifest) -> None:
         raise ManifestError(f"tensors end at {end}; the manifest says {manifest.num_bytes} bytes")
     if len({tensor.name for tensor in manifest.tensors}) != len(manifest.tensors):
         raise ManifestError("two tensors have one name")
-    expected = manifest_digest(manifest.algorithm, manifest.tensors)
+    expected = manifest_digest(manifest.algorithm, manifest.tensors, manifest.adapter)
     if manifest.digest != expected:
         raise ManifestError(f"manifest says digest {manifest.digest[:64]}; its tensors give {expected}")
 

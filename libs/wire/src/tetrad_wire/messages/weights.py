@@ -44,6 +44,17 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Of these bytes, by the manifest's algorithm."""
 
 
+class AdapterSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What the adapters of a version belong to; the engine computes with base + alpha / rank · B·A."""
+
+    base: str
+    """Manifest digest of the weights below the adapters, in the engines' number format and the model's own order."""
+    rank: int
+    alpha: float
+    target_modules: tuple[str, ...]
+    """Names of the layers that have one."""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What one policy version is made of."""
 
@@ -54,7 +65,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     num_bytes: int
     """Of the whole layout."""
     digest: str
-    """Over the names, dtypes, shapes, offsets and digests of all tensors."""
+    """Over the names, dtypes, shapes, offsets and digests of all tensors, and over `adapter`."""
+    adapter: AdapterSpec | None = None
+    """Set where the tensors are adapters alone, under peft's names; nil where they are all weights."""
 
 
 class SegmentHandle(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
-from tetrad_learner.trainer.adapters import Adapters, whole_tensor
+from tetrad_learner.trainer.adapters import PREFIX, Adapters, whole_tensor
 from tetrad_learner.trainer.export import WeightShape, dtype_name
 from tetrad_learner.trainer.ranks import Ranks
 from tetrad_learner.trainer.safetensors_file import write_safetensors
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 ADAPTER_FOLDER: Final = "adapter"
 ADAPTER_FILE: Final = "adapter_model.safetensors"
-# Where peft wraps the model that the adapters were made for.
-PREFIX: Final = "base_model.model."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

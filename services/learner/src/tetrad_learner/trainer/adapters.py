@@ -30,6 +30,8 @@ FACTORS: Final = ("lora_A", "lora_B")
 # peft keeps several adapters of a layer under a name each; there is one.
 ADAPTER: Final = "default"
 BASE: Final = ".base_layer."
+# Where peft wraps the model that the adapters were made for: the beginning of the names in its files.
+PREFIX: Final = "base_model.model."
 
 
 class Adapters:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tetrad_learner.trainer.adapters import whole_tensor
+from tetrad_learner.trainer.adapters import PREFIX, whole_tensor
 from tetrad_learner.trainer.policy import Policy, named_weights
 
 DTYPES: Final[dict[str, torch.dtype]] = {
@@ -67,58 +68,71 @@ class WeightShape:
     shape: tuple[int, ...]
 
 
-def weight_shapes(policy: Policy) -> tuple[WeightShape, ...]:
+class Part(StrEnum):
+    """What of a policy is exported."""
+
+    MERGED = "merged"
+    """All weights, with what adapters add to them."""
+    BASE = "base"
+    """All weights, as they are below the adapters."""
+    ADAPTERS = "adapters"
+    """The adapters alone, under peft's names."""
+
+
+def weight_shapes(policy: Policy, part: Part = Part.MERGED) -> tuple[WeightShape, ...]:
     """Return names and whole shapes in Hugging Face order, tied tensors once; not collective."""
     return tuple(
         WeightShape(name=name, dtype=dtype_name(tensor.dtype), shape=tuple(tensor.shape))
-        for name, tensor in named_weights(policy)
+        for name, tensor in _named(policy, part)
     )
 
 
 @torch.no_grad()
-def gathered_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
+def gathered_weights(policy: Policy, part: Part = Part.MERGED) -> Iterator[tuple[str, Tensor]]:
     """Yield (name, whole contiguous CPU tensor of the master weights); collective, and each rank must exhaust it.
 
     An adapter is merged in the master's float32. No more than one tensor is whole at a time. On one CPU rank the
     tensors are views of the live weights: copy, never write.
     """
-    for name, tensor in named_weights(policy):
-        whole = whole_tensor(tensor)
-        correction = None if policy.adapters is None else policy.adapters.correction(name)
-        if correction is not None:
-            whole = whole + correction
+    for name, whole in _whole(policy, part):
         yield name, whole.detach().cpu().contiguous()
 
 
-def fill(policy: Policy, *, buffer: memoryview | NDArray[np.uint8] | None, layout: Sequence[Placement]) -> None:
+def fill(
+    policy: Policy,
+    *,
+    buffer: memoryview | NDArray[np.uint8] | None,
+    layout: Sequence[Placement],
+    part: Part = Part.MERGED,
+) -> None:
     """Copy each weight to its place in `buffer`, converting the dtype; collective.
 
     Rank 0 passes the buffer, the others None. Raises ValueError, before anything is gathered, where layout and model
     do not hold the same names and shapes or the buffer is too short.
     """
     places = {place.name: place for place in layout}
-    _check_layout(policy, places)
+    _check_layout(policy, places, part)
     target = None if buffer is None else torch.from_numpy(np.frombuffer(buffer, dtype=np.uint8))
     if target is not None:
         _check_room(len(target), layout)
-    for name, whole in gathered_weights(policy):
+    for name, whole in gathered_weights(policy, part):
         if target is not None:
             window(target, places[name]).copy_(whole)
 
 
 @torch.no_grad()
-def fill_on_device(policy: Policy, *, buffer: Tensor, layout: Sequence[Placement]) -> None:
+def fill_on_device(
+    policy: Policy, *, buffer: Tensor, layout: Sequence[Placement], part: Part = Part.MERGED
+) -> None:
     """Copy each weight to its place in uint8 memory on the policy's device, on every rank; collective.
 
     The same bytes as `fill` gives. Nothing passes through the host, but for shards that are kept there.
     """
     places = {place.name: place for place in layout}
-    _check_layout(policy, places)
+    _check_layout(policy, places, part)
     _check_room(buffer.numel(), layout)
-    for name, tensor in named_weights(policy):
-        whole = whole_tensor(tensor)
-        correction = None if policy.adapters is None else policy.adapters.correction(name)
-        window(buffer, places[name]).copy_(whole if correction is None else whole + correction)
+    for name, whole in _whole(policy, part):
+        window(buffer, places[name]).copy_(whole)
 
 
 def window(buffer: Tensor, place: Placement) -> Tensor:
@@ -148,8 +162,24 @@ def num_bytes(place: Placement) -> int:
     return int(np.prod(place.shape, dtype=np.int64)) * dtype_called(place.dtype).itemsize
 
 
-def _check_layout(policy: Policy, places: dict[str, Placement]) -> None:
-    shapes = {weight.name: weight.shape for weight in weight_shapes(policy)}
+def _named(policy: Policy, part: Part) -> Iterator[tuple[str, Tensor]]:
+    if part is not Part.ADAPTERS:
+        yield from named_weights(policy)
+    elif policy.adapters is not None:
+        yield from ((PREFIX + name, factor) for name, factor in policy.adapters.named_factors())
+
+
+def _whole(policy: Policy, part: Part) -> Iterator[tuple[str, Tensor]]:
+    """Each tensor whole, where its shards are computed with; collective."""
+    for name, tensor in _named(policy, part):
+        whole = whole_tensor(tensor)
+        is_merged = part is Part.MERGED and policy.adapters is not None
+        correction = policy.adapters.correction(name) if is_merged and policy.adapters else None
+        yield name, whole if correction is None else whole + correction
+
+
+def _check_layout(policy: Policy, places: dict[str, Placement], part: Part) -> None:
+    shapes = {weight.name: weight.shape for weight in weight_shapes(policy, part)}
     placed = {name: tuple(place.shape) for name, place in places.items()}
     for name in shapes | placed:
         if shapes.get(name) != placed.get(name):

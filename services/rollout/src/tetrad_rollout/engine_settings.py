@@ -1,0 +1,48 @@
+"""From the run's configuration to what an engine is made from."""
+
+import os
+from pathlib import Path
+
+from tetrad_config import RunConfig, threads_per_process
+from tetrad_config.models import Lora
+from tetrad_rollout.engine.catalog import EngineSettings
+from tetrad_rollout.engine.core import BatchSettings
+from tetrad_rollout.engine.server_options import AdapterOptions, ServerOptions
+from tetrad_rollout.weight_keeper import layout_digest
+
+
+def engine_settings(config: RunConfig) -> EngineSettings:
+    """What the engine of one replica is made from; its GPUs are those that it sees."""
+    generator = config.generator
+    return EngineSettings(
+        model_path=Path(generator.model_name),
+        dtype=generator.model_dtype.value,
+        num_threads=threads_per_process(config, os.cpu_count() or 1),
+        batch=BatchSettings(
+            max_num_seqs=generator.max_num_seqs,
+            batch_window_s=generator.batch_window,
+            is_deterministic=generator.deterministic,
+        ),
+        digest=layout_digest,
+        server=server_options(config),
+    )
+
+
+def server_options(config: RunConfig) -> ServerOptions:
+    """The knobs of an engine that is a server of its own."""
+    generator = config.generator
+    return ServerOptions(
+        memory_share=generator.gpu_memory_utilization,
+        max_prefill_tokens=generator.max_num_batched_tokens,
+        is_prefix_cached=generator.enable_prefix_caching,
+        is_prefill_chunked=generator.enable_chunked_prefill,
+        is_eager=generator.enforce_eager,
+        tensor_parallel_size=generator.inference_engine_tensor_parallel_size,
+        may_sleep=config.trainer.placement.colocate_all,
+        adapters=_adapters(config.trainer.policy.model.lora) if config.syncs_adapters_only else None,
+        extra=generator.engine_init_kwargs,
+    )
+
+
+def _adapters(lora: Lora) -> AdapterOptions:
+    return AdapterOptions(rank=lora.rank, target_modules=tuple(lora.target_modules))
