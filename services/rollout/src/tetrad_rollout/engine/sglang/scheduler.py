@@ -24,6 +24,11 @@ FUSED: Final[dict[str, tuple[str, ...]]] = {
 """SGLang's layer → the layers of the checkpoint that its rows are made of, in order."""
 
 
+WRAPPED: Final = ".base_layer"
+Shapes = dict[str, list[int]]
+"""By the names of a checkpoint."""
+
+
 class TellingScheduler(sglang_scheduler.Scheduler):  # type: ignore[misc]  # sglang has no types
     """SGLang's scheduler, which also answers what it holds."""
 
@@ -33,17 +38,18 @@ class TellingScheduler(sglang_scheduler.Scheduler):  # type: ignore[misc]  # sgl
             return super().handle_rpc_request(recv_req)
         parameters: dict[str, Any] = recv_req.parameters or {}
         try:
-            answer = self._held(parameters["shapes"], parameters["algorithm"])
+            answer = self._held(**parameters)
         except Exception as error:  # the scheduler must live on; whoever asked hears of it
             return RpcReqOutput(success=False, message=f"{type(error).__name__}: {error}")
         return RpcReqOutput(success=True, message=json.dumps(answer))
 
-    def _held(self, shapes: dict[str, list[int]], algorithm: str) -> dict[str, str]:
-        """Digest of each tensor that is asked for; one that is not held is left out."""
-        model = self.tp_worker.model_runner.model
+    def _held(self, shapes: Shapes, algorithm: str, adapter: str | None) -> dict[str, str]:
+        """Digest of each tensor that is asked for, of an adapter or of the model; one that is not held is left out."""
+        runner = self.tp_worker.model_runner
+        held = checkpoint_tensors(runner.model) if adapter is None else adapter_tensors(runner.lora_manager, adapter, shapes)
         tensors = {
             name: tensor[tuple(slice(extent) for extent in shapes[name])].contiguous()
-            for name, tensor in checkpoint_tensors(model)
+            for name, tensor in held
             if name in shapes
         }
         return digests_of(tensors, algorithm)
@@ -62,10 +68,32 @@ def checkpoint_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     modules = dict(model.named_modules())
     for name, parameter in model.named_parameters():
         path, _, kind = name.rpartition(".")
-        owner, _, layer = path.rpartition(".")
+        # A layer that may have adapters is wrapped.
+        owner, _, layer = path.removesuffix(WRAPPED).rpartition(".")
         if layer not in FUSED:
-            yield name, parameter.data
+            yield f"{path.removesuffix(WRAPPED)}.{kind}", parameter.data
             continue
         sizes = modules[path].output_partition_sizes
         for part, rows in zip(FUSED[layer], parameter.data.split(list(sizes)), strict=True):
             yield f"{owner}.{part}.{kind}", rows
+
+
+def adapter_tensors(manager: Any, name: str, shapes: Shapes) -> Iterator[tuple[str, Tensor]]:
+    """Yield an adapter's factors under peft's names, fused ones in their parts; nothing where it is not loaded."""
+    for identity, reference in manager.lora_refs.items():
+        if reference.lora_name == name:
+            for layer in manager.loras[identity].layers:
+                for held_name, factor in layer.weights.items():
+                    yield from _parts_of(held_name, factor, shapes)
+
+
+def _parts_of(name: str, factor: Tensor, shapes: Shapes) -> Iterator[tuple[str, Tensor]]:
+    fused = next((layer for layer in FUSED if f".{layer}." in name), None)
+    if fused is None:
+        yield name, factor
+        return
+    parts = [name.replace(f".{fused}.", f".{part}.") for part in FUSED[fused]]
+    # A part without an adapter, which SGLang fills with zeros, is as large as the last one.
+    rows = [shapes.get(part, shapes.get(parts[-1], [0]))[0] for part in parts]
+    if sum(rows) == factor.shape[0]:
+        yield from zip(parts, factor.split(rows), strict=True)
