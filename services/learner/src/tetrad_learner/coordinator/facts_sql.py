@@ -70,6 +70,14 @@ def _write(db: sqlite3.Connection, fact: fa.Fact) -> None:
             db.execute("INSERT INTO skipped_steps (step) VALUES (?)", (fact.step,))
         case fa.RunChanged():
             db.execute("INSERT INTO run_states (state, reason) VALUES (?, ?)", (fact.state.value, fact.reason))
+        case fa.PhaseEntered():
+            db.execute("INSERT INTO device_phases (phase, turn) VALUES (?, ?)", (fact.phase.value, fact.turn))
+        case fa.HolderAdmitted():
+            db.execute(
+                "INSERT OR IGNORE INTO device_holders (engine, process) VALUES (?, ?)", (fact.engine, fact.process)
+            )
+        case fa.HolderGone():
+            db.execute("DELETE FROM device_holders WHERE engine = ?", (fact.engine,))
         case _:
             raise AssertionError(f"no table for {type(fact).__name__}")
 
