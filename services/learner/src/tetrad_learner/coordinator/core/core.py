@@ -428,6 +428,9 @@ class Core:
         failure = self.device.advance(need_of(self), now)
         if was_granting and not self.device.may_grant:
             self._revoke((Lane.EVAL, Lane.TRAIN), "the learner needs the GPUs")
+            if self.rounds.is_open:
+                self._end_round()
+                self.rounds.abandon()
         if failure:
             self._change_run(RunState.FAILED, failure)
 

@@ -34,6 +34,10 @@ class Need:
     are_ranks_idle: bool
     """They are there, and do nothing."""
     is_checkpoint_due: bool
+    can_publish: bool
+    """Their weights are published, or may be: they are not on the way to what they were before."""
+    is_seed_lost: bool
+    """The broadcaster does not hold what is wanted."""
     digest: str
     """Of the weights that they hold, once those are published and wanted; empty before."""
     certified: frozenset[Incarnation]
@@ -235,13 +239,14 @@ def _engine_asleep(lease: DeviceLease, _need: Need, _now: float) -> DevicePhase 
 def _train(lease: DeviceLease, need: Need, _now: float) -> DevicePhase | None:
     if lease.place is None:
         return _P.ENGINE_ASLEEP
-    return _P.PUBLISH if need.are_ranks_idle and not need.has_training_work else None
+    is_done = need.are_ranks_idle and not need.has_training_work
+    return _P.PUBLISH if is_done and need.can_publish else None
 
 
 def _publish(lease: DeviceLease, need: Need, now: float) -> DevicePhase | None:
-    if lease.place is None:
+    if lease.place is None or _must_train(lease, need):
         return _P.DRAIN
-    if not need.digest:
+    if not need.digest or need.is_seed_lost:
         lease.since = now  # publishing has bounds of its own
         return None
     # A replica that has built no engine yet has nothing to commit with; it gets its weights later.
@@ -250,9 +255,14 @@ def _publish(lease: DeviceLease, need: Need, now: float) -> DevicePhase | None:
 
 
 def _committed(lease: DeviceLease, need: Need, _now: float) -> DevicePhase | None:
-    if lease.place is None or (need.has_step and need.are_ranks_idle and not lease.is_moving):
+    if lease.place is None or _must_train(lease, need):
         return _P.DRAIN
     return _P.LEARNER_OFFLOADED if lease.place is StatePlace.HOST else None
+
+
+def _must_train(lease: DeviceLease, need: Need) -> bool:
+    """Whether there is a step to execute already, so that nothing would be generated in between."""
+    return need.has_step and need.are_ranks_idle and not lease.is_moving
 
 
 def _learner_offloaded(lease: DeviceLease, need: Need, now: float) -> DevicePhase | None:

@@ -18,8 +18,8 @@ def need_of(core: "Core") -> Need:
     digest = wanted.digest if wanted is not None and is_newest else ""
     certified = frozenset(engine.incarnation for engine in core.engines.certified(digest)) if digest else frozenset()
     # The broadcaster has lost what engines need, and none of them has it: the ranks must publish it again.
-    is_seed_lost = core.versions.is_lost and not certified and bool(core.device.holders)
-    has_ranks_work = not steps.are_ranks_ready or not is_published or has_step or is_seed_lost
+    is_seed_missed = core.versions.is_lost and not certified and bool(core.device.holders)
+    has_ranks_work = not steps.are_ranks_ready or not is_published or has_step or is_seed_missed
     # A checkpoint that failed is made up for after the next step, where there is one.
     has_ranks_work |= not is_saved and core.is_at_last_step()
     return Need(
@@ -29,6 +29,8 @@ def need_of(core: "Core") -> Need:
         has_step=has_step,
         are_ranks_idle=steps.is_idle and core.versions.publishing is None,
         is_checkpoint_due=not is_saved,
+        can_publish=bool(digest) or not is_published,
+        is_seed_lost=core.versions.is_lost,
         digest=digest,
         certified=certified,
     )
