@@ -163,9 +163,11 @@ class Engine:
 
     def _load(self, wanted: ef.Want) -> None:
         world = self._world
-        if self._loading != wanted.version or not self._can_load:
+        if self._loading != wanted.version:
             return
         self._loading = None
+        if not self._can_load:
+            return
         is_calm = world.agenda.now > FAULTS_UNTIL_S
         held = world.broadcaster.held.get(wanted.version)
         if held is None or (self._committed is not None and self._committed.version >= wanted.version):
