@@ -197,10 +197,7 @@ def _colocation_is_possible(config: RunConfig) -> Iterator[Problem]:
         return
     key, generator = "trainer.placement.colocate_all", config.generator
     ranks, engines = config.trainer.placement.num_ranks, generator.num_inference_engines
-    if generator.backend is not Backend.SGLANG:
-        message = f"needs generator.backend=sglang, not {generator.backend}; set {key}=false, or +experiment=cpu"
-        yield Problem(key=key, message=message)
-    elif ranks != engines * generator.gpus_per_engine:
+    if ranks != engines * generator.gpus_per_engine:
         fitting, left_over = divmod(ranks, generator.gpus_per_engine)
         fix = f"set generator.num_inference_engines={fitting}" if fitting and not left_over else f"set {key}=false"
         message = (
