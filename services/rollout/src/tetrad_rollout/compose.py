@@ -29,7 +29,7 @@ from tetrad_transport import Connection, ZmqTransport
 from tetrad_transport.membership import CoordinatorLostError, Member, new_incarnation
 from tetrad_weights.owners import this_process
 from tetrad_wire.ids import Incarnation
-from tetrad_wire.messages.membership import Hello, Role, RolloutOffer
+from tetrad_wire.messages.membership import EngineMemory, Hello, Role, RolloutOffer
 from tetrad_wire.messages.weights import WeightTransport
 
 log = get_logger(__name__)
@@ -119,6 +119,7 @@ def _parts(
         timeout_s=config.generator.weight_sync_timeout,
         transports=_transports(settings.weight_transport),
         on_change=lambda: member.beat_now(),  # noqa: PLW0108 - the member is made below
+        memory=EngineMemory.ASLEEP if isinstance(engine, LateEngine) else EngineMemory.AWAKE,
     )
     device = None
     if isinstance(engine, LateEngine):

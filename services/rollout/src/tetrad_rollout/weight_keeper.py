@@ -58,6 +58,7 @@ class WeightKeeper:
         timeout_s: float,
         on_change: Callable[[], None],
         transports: Sequence[WeightTransport] = PREFERRED,
+        memory: EngineMemory = EngineMemory.AWAKE,
     ) -> None:
         self._engine = engine
         self._transport = transport
@@ -65,7 +66,7 @@ class WeightKeeper:
         self._incarnation = incarnation
         self._timeout_s = timeout_s
         self._on_change = on_change
-        self._memory = EngineMemory.AWAKE
+        self._memory = memory
         self._committed: CommitReport | None = None
         self._attempt: asyncio.Task[bool] | None = None
         self._transports = tuple(transports)

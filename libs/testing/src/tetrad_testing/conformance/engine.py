@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tetrad_testing.conformance.engine_site import EngineSite, TokenGate, eventually
+from tetrad_wire.ids import PolicyVersion
 
 if TYPE_CHECKING:
     from tetrad_rollout.engine.protocol import GeneratedSample
@@ -472,6 +473,50 @@ class WeightConformance:
 
             assert engine.statistics().weights.is_certified
             assert len(await engine.generate(site.a_request())) == 4
+
+    async def test_an_engine_that_slept_is_seeded_with_the_memory_of_its_weights_alone(self, site: EngineSite) -> None:
+        request = site.a_request()
+
+        async with site.engine() as engine:
+            await site.switch(engine, 1, version=1)
+            await engine.sleep()
+            await engine.sleep()
+            await engine.wake(site.weights_tags)
+            digest = await site.stage(engine, 2, version=2)
+            await engine.pause()
+            await engine.commit(version=PolicyVersion(2), digest=digest)
+            with pytest.raises(Exception, match="asleep"):
+                await engine.generate(request)
+            await engine.wake()
+            await engine.wake()
+            assert not engine.statistics().weights.is_certified
+            await engine.probe()
+            await engine.resume()
+            samples = await engine.generate(request)
+
+        for sample in samples:
+            site.check_logprobs(sample, request, seed=2)
+
+    async def test_sleep_gives_up_what_was_staged_and_not_committed(self, site: EngineSite) -> None:
+        async with site.engine() as engine:
+            await site.switch(engine, 1, version=1)
+            digest = await site.stage(engine, 2, version=2)
+            await engine.sleep()
+            await engine.wake()
+            await engine.pause()
+            with pytest.raises(Exception, match="legal"):
+                await engine.commit(version=PolicyVersion(2), digest=digest)
+            await site.switch(engine, 3, version=3)
+
+            assert engine.statistics().weights.is_certified
+
+    async def test_awake_an_engine_needs_no_more_memory_than_is_there(self, site: EngineSite) -> None:
+        async with site.engine() as engine:
+            figures = engine.memory()
+
+            assert engine.needed_to_wake(frozenset()) == 0
+            assert 0 < figures.used
+            assert 0 < figures.free <= figures.total
 
     async def test_the_probe_tells_weights_apart(self, site: EngineSite) -> None:
         async with site.engine() as engine, site.engine() as other:
