@@ -28,7 +28,7 @@ from tetrad_rollout.engine.threaded import ThreadedEngine
 from tetrad_weights import Bytes, Layout, Parameter, build, lay_out
 from tetrad_wire.messages.weights import Manifest
 
-pytest.register_assert_rewrite("tetrad_testing.conformance.engine")
+pytest.register_assert_rewrite("tetrad_testing.conformance.engine", "tetrad_testing.conformance.engine_sleep")
 
 from tetrad_testing.conformance.engine import EngineConformance  # noqa: E402 — after its asserts are rewritten
 from tetrad_testing.conformance.engine_site import EngineSite, Ids  # noqa: E402

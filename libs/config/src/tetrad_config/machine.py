@@ -127,7 +127,7 @@ def _gpus(config: RunConfig, facts: MachineFacts, origins: Origins) -> Iterator[
 
 
 def _colocation(config: RunConfig, facts: MachineFacts, _origins: Origins) -> Iterator[Refusal]:
-    """Engines that compute on the CPU have no GPU to share; without GPUs they share the host's memory, as a rehearsal."""
+    """Engines that compute on the CPU have no GPU to share; on a host without GPUs they may rehearse it."""
     backend = config.generator.backend
     if config.trainer.placement.colocate_all and facts.gpus and backend is not Backend.SGLANG:
         yield Refusal(

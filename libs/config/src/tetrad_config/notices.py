@@ -341,8 +341,8 @@ def _about_colocation(config: RunConfig) -> Iterator[str]:
     backend = config.generator.backend
     if config.trainer.placement.colocate_all and backend is not Backend.SGLANG:
         yield (
-            f"trainer.placement.colocate_all=true with generator.backend={backend}: learner and engines take turns, but "
-            "on a CPU no memory is freed by it; it is a rehearsal and costs time"
+            f"trainer.placement.colocate_all=true with generator.backend={backend}: learner and engines take turns, "
+            "but on a CPU no memory is freed by it; it is a rehearsal and costs time"
         )
 
 

@@ -55,4 +55,4 @@ ENGINES_MAY_HOLD: Final[Mapping[DevicePhase, EngineMemory]] = {
 }
 
 RANKS_MAY_HOLD: Final[frozenset[DevicePhase]] = frozenset({_P.ENGINE_ASLEEP, _P.TRAIN, _P.PUBLISH, _P.COMMITTED})
-"""Phases in which ranks may be started, and may have what they hold on the GPUs."""
+"""Phases in which ranks may be started, take back what they hold, and work."""
