@@ -171,6 +171,7 @@ class WeightKeeper:
             await self._engine.stage_from_device(device, manifest, version=wanted.version)
             is_staged = True
 
+        receiver.read_on(self._engine.gpu)
         manifest = await receiver.fetch(wanted.version, stage, stage_from_device)
         if not is_staged:
             # The receiver has digested every tensor while it copied.

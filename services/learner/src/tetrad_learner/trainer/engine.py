@@ -109,6 +109,7 @@ class Trainer:
 
     def export_on_device(self, buffer: Tensor, layout: Sequence[Placement]) -> None:
         """Copy all weights to their places in uint8 memory on this rank's GPU; every rank passes memory of its own."""
+        self._residence.require_here()
         fill_on_device(self._policy, buffer=buffer, layout=layout)
 
     def copy(self, *, step: int, lineage: int) -> CheckpointCopy:

@@ -23,6 +23,7 @@ from tetrad_rollout.engine.protocol import (
 from tetrad_rollout.engine.weight_state import WeightStatus
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.membership import MemoryFigures
+from tetrad_wire.messages.weights import DeviceHandle, Manifest
 
 Build = Callable[[], Awaitable[Engine]]
 
@@ -65,6 +66,15 @@ class LateEngine:
     async def verify_stage(self, *, digest: str, found: str | None = None) -> None:
         """See `Engine.verify_stage`."""
         await self._there().verify_stage(digest=digest, found=found)
+
+    @property
+    def gpu(self) -> str:
+        """See `Engine.gpu`; empty until the engine is built: to look would take memory."""
+        return "" if self.built is None else self.built.gpu
+
+    async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion) -> None:
+        """See `Engine.stage_from_device`."""
+        await self._there().stage_from_device(handle, manifest, version=version)
 
     async def commit(self, *, version: PolicyVersion, digest: str) -> CommitReport:
         """See `Engine.commit`."""
