@@ -3,14 +3,18 @@
 The server must be idle while its memory comes or goes; that is the engine's business.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tetrad_devices.facts import memory_of, uuid_of
 from tetrad_rollout.engine.protocol import MemoryTag
-from tetrad_rollout.engine.sglang.server import Server
 from tetrad_runtime.host_memory import host_memory
 from tetrad_wire.messages.membership import MemoryFigures
+
+if TYPE_CHECKING:
+    from tetrad_rollout.engine.sglang.server import Server
 
 SERVER_TAGS: Final = {MemoryTag.KV_CACHE: "kv_cache", MemoryTag.WEIGHTS: "weights"}
 
