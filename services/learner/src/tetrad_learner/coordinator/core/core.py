@@ -3,7 +3,7 @@
 Every event first changes what it is about, then `_advance` does whatever has become possible.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tetrad_learner.coordinator.core import events as ev
 from tetrad_learner.coordinator.core import sampling, saving
@@ -26,7 +26,7 @@ from tetrad_learner.coordinator.core.engines import EngineBook
 from tetrad_learner.coordinator.core.facts import EvaluationClosed, RunChanged, StepMarkedPoisoned
 from tetrad_learner.coordinator.core.groups import Group, GroupBook, Slot
 from tetrad_learner.coordinator.core.judging import judge_unknown
-from tetrad_learner.coordinator.core.keys import GroupKey
+from tetrad_learner.coordinator.core.keys import GraderLookup, training
 from tetrad_learner.coordinator.core.leases import Lease, LeaseBook
 from tetrad_learner.coordinator.core.losses import RankLosses
 from tetrad_learner.coordinator.core.outcome import Outcome
@@ -35,12 +35,9 @@ from tetrad_learner.coordinator.core.rounds import RoundBook
 from tetrad_learner.coordinator.core.steps import StepBook
 from tetrad_learner.coordinator.core.tables import RUN, DropReason, LeaseState, SlotState, follow
 from tetrad_learner.coordinator.core.versions import Version, VersionBook
-from tetrad_wire.ids import Draw, Incarnation, PolicyVersion, Token
+from tetrad_wire.ids import Incarnation, PolicyVersion, Token
 from tetrad_wire.messages.leases import Disposition, FailureKind, Lane
 from tetrad_wire.messages.membership import RunState
-
-GraderLookup = Callable[[GroupKey], str | None]
-"""The grader version that a replica would use for a group now; None while no replica serves it."""
 
 
 class Core:
@@ -612,7 +609,7 @@ class Core:
         while not self.state.is_over and self._may_draw() and self._may_lease():
             if not self.engines.room(wanted.digest):
                 return
-            if self._grader_of(GroupKey(Lane.TRAIN, 0, Draw(self.groups.cursor))) is None:
+            if self._grader_of(training(self.groups.cursor)) is None:
                 return
             self._lease(self.groups.draw(self.config.group_size), wanted, now)
 
