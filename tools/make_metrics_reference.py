@@ -11,6 +11,7 @@ from reference_page import publish
 from tetrad_broadcaster.metrics import BroadcasterMetrics
 from tetrad_config.section import OFF
 from tetrad_learner.coordinator.loggers.guarded import Failures
+from tetrad_learner.coordinator.memory_ledger import MemoryLedger
 from tetrad_learner.coordinator.metric_names import NAMES
 from tetrad_learner.coordinator.reporting import Reporting
 from tetrad_learner.coordinator.sample_table import SampleTables
@@ -121,6 +122,7 @@ def recorded() -> dict[str, list[Row]]:
     broadcaster = RecordingMetrics("broadcaster", scope="broadcast")
     Reporting(learner, [], samples_per_step=1, steps_per_epoch=1, tables=SampleTables(interval=OFF))
     Failures(learner)
+    MemoryLedger(learner)
     RolloutMetrics(rollout)
     RewardMetrics(reward)
     BroadcasterMetrics(broadcaster)

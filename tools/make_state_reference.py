@@ -9,6 +9,7 @@ from typing import Final
 from make_protocol_reference import sentence, sentences_of, table
 from reference_page import publish
 
+from tetrad_learner.coordinator.core.device_phases import DEVICE, DevicePhase
 from tetrad_learner.coordinator.core.tables import LEASE, RUN, SLOT, STEP, LeaseState, SlotState, StepState
 from tetrad_reward import episodes
 from tetrad_reward.episodes import EpisodeState
@@ -78,6 +79,15 @@ def machines() -> Iterator[Machine]:
         states=LeaseState,
         initial=LeaseState.HELD,
         edges=_plain(LEASE),
+    )
+    yield Machine(
+        title="Device lease",
+        where="tetrad_learner.coordinator.core.device_phases.DEVICE",
+        about="Written to the ledger; one for all GPUs of a run with `trainer.placement.colocate_all`. Back to `drain` "
+        "and `engine_asleep` when the ranks died: others start where no engine holds anything.",
+        states=DevicePhase,
+        initial=DevicePhase.ENGINE_ASLEEP,
+        edges=_plain(DEVICE),
     )
     yield Machine(
         title="Weights of an engine",

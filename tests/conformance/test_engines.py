@@ -23,11 +23,12 @@ from unit.rollout.engine_builders import (
 
 from tetrad_rollout.engine import BatchSettings, Engine, EngineSettings, GenerationRequest, create_engine
 from tetrad_rollout.engine.fake import TABLE, FakeRunner, Faults, random_table
+from tetrad_rollout.engine.protocol import MemoryTag
 from tetrad_rollout.engine.threaded import ThreadedEngine
 from tetrad_weights import Bytes, Layout, Parameter, build, lay_out
 from tetrad_wire.messages.weights import Manifest
 
-pytest.register_assert_rewrite("tetrad_testing.conformance.engine")
+pytest.register_assert_rewrite("tetrad_testing.conformance.engine", "tetrad_testing.conformance.engine_sleep")
 
 from tetrad_testing.conformance.engine import EngineConformance  # noqa: E402 — after its asserts are rewritten
 from tetrad_testing.conformance.engine_site import EngineSite, Ids  # noqa: E402
@@ -38,6 +39,7 @@ FAKE_VOCABULARY = 20
 class FakeSite(EngineSite):
     prompts = ((1, 2, 3), (4,), (5, 6), (7, 8, 9, 10), (11, 12), (13,), (14, 15, 16), (17, 18))
     eos_id = 0
+    weights_tags = frozenset({MemoryTag.WEIGHTS})
 
     def start(self, *, is_deterministic: bool = False, max_num_seqs: int = 64) -> Engine:
         # Slow enough that a long request is still running when a test wants it to be.
@@ -70,6 +72,7 @@ class FakeSite(EngineSite):
 class TransformersSite(EngineSite):
     prompts = ((1, 7, 8), (1, 9), (1, 10, 11, 12, 13), (1, 14, 15), (1, *range(6, 30)), (1, 16), (1, 17), (1, 18))
     eos_id = END_ID
+    weights_tags = frozenset({MemoryTag.WEIGHTS})
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -103,3 +103,34 @@ def test_two_steps_a_checkpoint_and_two_more_are_four(gpu_model: Path, tmp_path:
 
     np.testing.assert_allclose(exported(resumed), exported(straight), rtol=0, atol=1e-6)
     torch.cuda.synchronize()
+
+
+@pytest.mark.parametrize("changes", [{}, {"cpu_offload": True}, {"reshard_after_forward": False}], ids=str)
+def test_a_journey_to_the_host_frees_the_gpu_and_changes_nothing(gpu_model: Path, changes: dict[str, bool]) -> None:
+    sharding = ShardingOptions(**changes)
+    settings = {**BF16, "sharding": sharding, "reference_sharding": sharding}
+    staying, going = a_trainer(gpu_model, **settings), a_trainer(gpu_model, **settings)
+
+    for seed in range(3):
+        for trainer in (staying, going):
+            trainer.execute(AStep(seed=seed, step=seed + 1).share())
+        before = torch.cuda.memory_allocated()
+        num_bytes = going.offload()
+        freed = before - torch.cuda.memory_allocated()
+        assert going.offload() == 0
+        assert going.load_back() == num_bytes
+
+        # Allocations are rounded up; what was gathered for a pass without a backward one goes as well.
+        assert freed >= num_bytes
+
+    np.testing.assert_array_equal(exported(going), exported(staying))
+
+
+def test_on_the_host_nothing_is_computed(gpu_model: Path) -> None:
+    trainer = a_trainer(gpu_model, **BF16)
+    trainer.offload()
+
+    with pytest.raises(RuntimeError, match="load_back"):
+        trainer.execute(AStep().share())
+    trainer.load_back()
+    trainer.execute(AStep().share())

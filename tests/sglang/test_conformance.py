@@ -15,6 +15,7 @@ from sglang_site.servers import settings_of
 from unit.rollout.engine_builders import END_ID, a_request, a_tokenizer, reference_logprobs
 
 from tetrad_rollout.engine import BatchSettings, Engine, GenerationRequest
+from tetrad_rollout.engine.protocol import MemoryTag
 from tetrad_rollout.engine.sglang.engine import SglangEngine
 from tetrad_rollout.engine.sglang.server import Server
 from tetrad_rollout.engine.sglang.weights import ServedWeights
@@ -35,6 +36,7 @@ class SglangSite(EngineSite):
     # One long enough to be shared.
     prompts = ((1, 7, 8), (1, 9), (1, 10, 11, 12, 13), (1, 14, 15), (1, *range(6, 36)) * 3, (1, 16), (1, 17), (1, 18))
     eos_id = END_ID
+    weights_tags = frozenset({MemoryTag.WEIGHTS})
     honours_seeds = False
     cache_policy_in_flight = "flush"
 

@@ -15,7 +15,7 @@ from tetrad_learner.coordinator.core.outcome import Outcome
 from tetrad_learner.coordinator.core.skipping import skipped
 from tetrad_wire.ids import Incarnation, Token
 from tetrad_wire.messages.leases import Disposition, Lane
-from tetrad_wire.messages.membership import Certificate
+from tetrad_wire.messages.membership import Certificate, DeviceReport
 
 if TYPE_CHECKING:
     from simulation.engine import Engine
@@ -33,6 +33,7 @@ class DesiredState:
     """What every engine is told, again and again."""
 
     wanted: ef.Want | None
+    order: ef.EnterPhase | None
     should_register: bool
 
 
@@ -55,6 +56,7 @@ class Coordinator:
         self._members: dict[str, Engine] = {}
         self._ranks: RankSet | None = None
         self._wanted: ef.Want | None = None
+        self._order: ef.EnterPhase | None = None
 
     def _new_core(self) -> Core:
         world = self._world
@@ -133,7 +135,11 @@ class Coordinator:
 
     def _tick(self) -> None:
         self._later(TICK_S, self._tick)
-        self._handle(ev.Ticked(now=self._world.agenda.now))
+        for engine, holder in list(self.core.device.holders.items()):
+            if self.is_up and not self._world.is_process_alive(holder.process):
+                self._handle(ev.EngineGone(now=self._world.agenda.now, incarnation=engine))
+        if self.is_up:
+            self._handle(ev.Ticked(now=self._world.agenda.now))
 
     # ---- messages
 
@@ -146,10 +152,15 @@ class Coordinator:
         self._in_life(self._life, self._welcome, (engine, credit))
 
     def hear(
-        self, engine: "Engine", certificate: Certificate | None, is_draining: bool, progress: dict[Token, int]
+        self,
+        engine: "Engine",
+        certificate: Certificate | None,
+        is_draining: bool,
+        progress: dict[Token, int],
+        device: DeviceReport | None,
     ) -> None:
         """An engine's heartbeat; the answer is the full desired state."""
-        self._in_life(self._life, self._hear, (engine, certificate, is_draining, progress))
+        self._in_life(self._life, self._hear, (engine, certificate, is_draining, progress, device))
 
     def say_farewell(self, engine: "Engine") -> None:
         """An engine leaves."""
@@ -182,10 +193,17 @@ class Coordinator:
             self._handle(ev.EngineLeft(now=self._world.agenda.now, incarnation=former.incarnation))
         if self.is_up:
             now = self._world.agenda.now
-            self._handle(ev.EngineJoined(now=now, incarnation=engine.incarnation, credit=credit))
+            process = engine.incarnation if engine.device is not None else ""
+            joined = ev.EngineJoined(now=now, incarnation=engine.incarnation, credit=credit, process=process)
+            self._handle(joined)
 
     def _hear(
-        self, engine: "Engine", certificate: Certificate | None, is_draining: bool, progress: dict[Token, int]
+        self,
+        engine: "Engine",
+        certificate: Certificate | None,
+        is_draining: bool,
+        progress: dict[Token, int],
+        device: DeviceReport | None,
     ) -> None:
         is_known = self._is_known(engine)
         if is_known:
@@ -195,6 +213,7 @@ class Coordinator:
                 certificate=certificate,
                 is_draining=is_draining,
                 progress=progress,
+                device=device,
             )
             self._handle(event)
         self._tell(engine, should_register=not is_known)
@@ -262,7 +281,7 @@ class Coordinator:
         return next((engine for engine in self._members.values() if engine.incarnation == incarnation), None)
 
     def _tell(self, engine: "Engine", *, should_register: bool = False) -> None:
-        desired = DesiredState(self._wanted, should_register)
+        desired = DesiredState(self._wanted, self._order, should_register)
         self._world.network.send(engine.receive, engine.follow, desired)
 
     def _grant(self, effect: ef.Grant) -> None:
@@ -284,6 +303,15 @@ class Coordinator:
         self._wanted = effect
         for engine in self._members.values():
             self._tell(engine)
+
+    def _enter_phase(self, effect: ef.EnterPhase) -> None:
+        self._order = effect
+        for engine in self._members.values():
+            self._tell(engine)
+
+    def _move_state(self, effect: ef.MoveState) -> None:
+        if self._ranks is not None:
+            self._ranks.move(effect.place)
 
     def _journal(self, effect: ef.Journal) -> None:
         self._later(self._world.rng.uniform(0.01, self._world.plan.journal_s), self._write_journal, effect)
@@ -311,6 +339,7 @@ class Coordinator:
     def _start_ranks(self, _effect: ef.StartRanks) -> None:
         self._world.lose_newest_checkpoint()
         self._ranks = RankSet(self._world)
+        self._world.rank_sets.append(self._ranks)
         self._ranks.load()
 
     def _open_evaluation(self, effect: ef.OpenEvaluation) -> None:
@@ -326,6 +355,8 @@ class Coordinator:
         if effect.state.is_over:
             self.ended = effect
             self.is_up = False
+            if self._ranks is not None:
+                self._ranks.kill()
 
 
 def _is_kept(event: ev.SampleArrived, outcome: Outcome) -> bool:
@@ -343,6 +374,8 @@ _PERFORM: dict[type[ef.Effect], Callable[..., None]] = {
     ef.Publish: Coordinator._publish,
     ef.Want: Coordinator._want,
     ef.SaveCheckpoint: Coordinator._save,
+    ef.EnterPhase: Coordinator._enter_phase,
+    ef.MoveState: Coordinator._move_state,
     ef.StartRanks: Coordinator._start_ranks,
     ef.OpenEvaluation: Coordinator._open_evaluation,
     ef.ReportEvaluation: Coordinator._report,

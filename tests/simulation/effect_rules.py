@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Final
 
 from simulation import sampling_rules
 from tetrad_learner.coordinator.core import effects as ef
+from tetrad_learner.coordinator.core.device_phases import DevicePhase
 from tetrad_learner.coordinator.core.tables import SlotState
 from tetrad_wire.messages.leases import Disposition, Lane
+from tetrad_wire.messages.steps import StatePlace
 
 if TYPE_CHECKING:
     from simulation.watch import Watch
@@ -27,6 +29,8 @@ def check_performed(watch: "Watch", effect: ef.Effect) -> None:
 
 
 def _grant(watch: "Watch", grant: ef.Grant) -> None:
+    phase = watch.image.device.phase
+    watch.expect(not watch.config.is_colocated or phase is DevicePhase.GENERATE, f"{grant.key} is granted in {phase}")
     watch.expect(not watch.is_over, f"{grant.key} is granted after the end of the run")
     digest = watch.digest_of(grant.version)
     certificate = watch.certificates.get(grant.engine)
@@ -115,6 +119,20 @@ def _performed_want(watch: "Watch", want: ef.Want) -> None:
     watch.expect(is_durable, f"version {want.version} is wanted before its digest is durable")
 
 
+def _performed_phase(watch: "Watch", enter: ef.EnterPhase) -> None:
+    device = watch.world.disk.image.device
+    watch.expect(device.turn >= enter.turn, f"engines are told of turn {enter.turn}, durable is {device.turn}")
+    unknown = set(enter.engines) - device.holders.keys()
+    strangers = [engine for engine in unknown if watch.world.is_process_alive(engine)]
+    watch.expect(not strangers, f"{strangers} may hold memory before that is durable")
+
+
+def _move(watch: "Watch", move: ef.MoveState) -> None:
+    phase = watch.image.device.phase
+    permitted = DevicePhase.ENGINE_ASLEEP if move.place is StatePlace.DEVICE else DevicePhase.COMMITTED
+    watch.expect(phase is permitted, f"ranks are to move to {move.place} in {phase}")
+
+
 def _performed_grant(watch: "Watch", grant: ef.Grant) -> None:
     if grant.key.lane is Lane.TRAIN:
         is_durable = grant.token in watch.world.disk.image.leases
@@ -130,6 +148,7 @@ DECIDED: Final[Mapping[type[ef.Effect], Callable[..., None]]] = {
     ef.Revoke: _revoke,
     ef.ChangeRun: _run,
     ef.Acknowledge: _answered,
+    ef.MoveState: _move,
 }
 
 PERFORMED: Final[Mapping[type[ef.Effect], Callable[..., None]]] = {
@@ -138,4 +157,5 @@ PERFORMED: Final[Mapping[type[ef.Effect], Callable[..., None]]] = {
     ef.Publish: _publish,
     ef.Want: _performed_want,
     ef.Grant: _performed_grant,
+    ef.EnterPhase: _performed_phase,
 }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from simulation.device import DeviceSide
 from simulation.disk import digest_of, reward_of
 from simulation.plan import FAULTS_UNTIL_S
 from tetrad_learner.coordinator.core import effects as ef
@@ -47,13 +48,15 @@ class Sample:
 class Engine:
     """One incarnation."""
 
-    def __init__(self, world: "World", *, name: str, incarnation: Incarnation) -> None:
+    def __init__(self, world: "World", *, name: str, incarnation: Incarnation, is_colocated: bool) -> None:
         self._world = world
         self.name = name
         self.incarnation = incarnation
         self.is_alive = True
         self.frozen_until = 0.0
         self.is_draining = False
+        self.device = DeviceSide(self, world) if is_colocated else None
+        self._committed: ef.Want | None = None
         self._certificate: Certificate | None = None
         self._loading: PolicyVersion | None = None
         self._jobs: dict[Token, Job] = {}
@@ -89,10 +92,20 @@ class Engine:
         self._world.network.send(self._world.coordinator.welcome, self, credit)
 
     def _beat(self) -> None:
-        self._later(BEAT_S, self._beat)
+        self.later(BEAT_S, self._beat)
+        self._pulse()
+
+    def note_memory(self) -> None:
+        """What is held has changed: say so, and load or prove what can be now."""
+        self._prove()
+        self._pulse()
+
+    def _pulse(self) -> None:
         certificate, is_draining = self._certificate, self.is_draining
         progress = {token: job.progress for token, job in self._jobs.items()}
-        self._world.network.send(self._world.coordinator.hear, self, certificate, is_draining, progress)
+        digest = self._committed.digest if self._committed else ""
+        report = self.device.report(digest) if self.device else None
+        self._world.network.send(self._world.coordinator.hear, self, certificate, is_draining, progress, report)
         for sample in self._outbox.values():
             self._send_sample(sample)
         if self.is_draining and not self._jobs and not self._outbox:
@@ -103,7 +116,8 @@ class Engine:
         self._world.network.send(self._world.coordinator.say_farewell, self)
         self.is_alive = False
 
-    def _later(self, delay_s: float, action: Any, *args: Any) -> None:
+    def later(self, delay_s: float, action: Any, *args: Any) -> None:
+        """Act after a while, if this process still lives then."""
         self._world.agenda.after(delay_s, self.receive, action, *args)
 
     def _between(self, bounds: tuple[float, float]) -> float:
@@ -115,32 +129,56 @@ class Engine:
         """Reconcile with what the coordinator wants."""
         if desired.should_register:
             self._hello()
+        if self.device is not None:
+            self.device.follow(desired.order)
         wanted = desired.wanted
-        if wanted is None or wanted.version == self._loading:
+        if wanted is None or wanted.version == self._loading or not self._can_load:
             return
-        if self._certificate is None or self._certificate.version < wanted.version:
+        if self._committed is None or self._committed.version < wanted.version:
             self._loading = wanted.version
-            self._later(self._between(LOAD_S), self._load, wanted)
+            self.later(self._between(LOAD_S), self._load, wanted)
 
-    def _load(self, wanted: ef.Want) -> None:
-        world = self._world
-        self._loading = None
-        is_calm = world.agenda.now > FAULTS_UNTIL_S
-        held = world.broadcaster.held.get(wanted.version)
-        if held is None or (self._certificate is not None and self._certificate.version >= wanted.version):
+    @property
+    def _can_load(self) -> bool:
+        return self.device is None or self.device.can_load
+
+    def fall_asleep(self) -> None:
+        """Let go of everything: work, weights and what was proved of them."""
+        self._jobs.clear()
+        self._committed = self._certificate = self._loading = None
+
+    def _prove(self) -> None:
+        """Certify what is committed, where there is memory to compute."""
+        committed = self._committed
+        if committed is None or (self.device is not None and not self.device.can_prove):
             return
-        if not is_calm and world.rng.random() < world.plan.faults.load_failure:
-            self._certificate = None  # quarantined: seeded again at the next beat
-            return
-        world.expect(held == wanted.digest, f"version {wanted.version} is {held}, wanted as {wanted.digest}")
         self._certificate = Certificate(
             run=RunId("run"),
             incarnation=self.incarnation,
-            version=wanted.version,
-            digest=held,
+            version=committed.version,
+            digest=committed.digest,
             cache_policy=CachePolicy.FLUSH,
             is_probe_ok=True,
         )
+
+    def _load(self, wanted: ef.Want) -> None:
+        world = self._world
+        if self._loading != wanted.version:
+            return
+        self._loading = None
+        if not self._can_load:
+            return
+        is_calm = world.agenda.now > FAULTS_UNTIL_S
+        held = world.broadcaster.held.get(wanted.version)
+        if held is None or (self._committed is not None and self._committed.version >= wanted.version):
+            return
+        if not is_calm and world.rng.random() < world.plan.faults.load_failure:
+            self._committed = self._certificate = None  # quarantined: seeded again at the next beat
+            return
+        world.expect(held == wanted.digest, f"version {wanted.version} is {held}, wanted as {wanted.digest}")
+        self._committed = wanted
+        self._prove()
+        self._pulse()
 
     # ---- work
 
@@ -157,9 +195,9 @@ class Engine:
         self._jobs[grant.token] = job
         sample_s = (0.1, self._world.plan.sample_s)
         if self._happens(self._world.plan.faults.give_back):
-            self._later(self._between(sample_s), self._give_up, job)
+            self.later(self._between(sample_s), self._give_up, job)
         for index in grant.indices:
-            self._later(self._between(sample_s), self._finish, job, index)
+            self.later(self._between(sample_s), self._finish, job, index)
 
     def _is_right(self, certificate: Certificate, grant: ef.Grant) -> bool:
         """A version at least as new, or the same weights under an older number."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from simulation import sampling_rules
 from tetrad_learner.coordinator.core import facts as fa
+from tetrad_learner.coordinator.core.device_phases import DEVICE, ENGINES_MAY_HOLD
 from tetrad_learner.coordinator.core.image import LedgerImage
 from tetrad_learner.coordinator.core.tables import LEASE, RUN, STEP, LeaseState, SlotState, StepState
 
@@ -136,6 +137,22 @@ def _round(watch: "Watch", image: LedgerImage, fact: fa.EvaluationClosed) -> Non
     watch.expect(fact.round not in image.rounds, f"evaluation {fact.round} is closed twice")
 
 
+def _phase(watch: "Watch", image: LedgerImage, fact: fa.PhaseEntered) -> None:
+    device = image.device
+    watch.expect(watch.config.is_colocated, f"{fact} where nothing is shared")
+    watch.expect(fact.phase in DEVICE[device.phase], f"device lease: {device.phase} becomes {fact.phase}")
+    is_other = ENGINES_MAY_HOLD[fact.phase] is not ENGINES_MAY_HOLD[device.phase]
+    watch.expect(fact.turn == device.turn + is_other, f"turn {fact.turn} after {device.turn}, {device.phase}")
+
+
+def _admitted(watch: "Watch", image: LedgerImage, fact: fa.HolderAdmitted) -> None:
+    watch.expect(fact.engine not in image.device.holders, f"{fact.engine} is admitted twice")
+
+
+def _gone(watch: "Watch", _image: LedgerImage, fact: fa.HolderGone) -> None:
+    watch.expect(not watch.world.is_process_alive(fact.engine), f"{fact.engine} is buried, but it lives")
+
+
 def _run(watch: "Watch", image: LedgerImage, fact: fa.RunChanged) -> None:
     watch.expect(fact.state in RUN[image.state], f"run: {image.state} becomes {fact.state}")
     sampling_rules.check_run(watch, fact)
@@ -156,4 +173,7 @@ RULES: Final[Mapping[type[fa.Fact], Callable[..., None]]] = {
     fa.StepsCovered: _covered,
     fa.EvaluationClosed: _round,
     fa.RunChanged: _run,
+    fa.PhaseEntered: _phase,
+    fa.HolderAdmitted: _admitted,
+    fa.HolderGone: _gone,
 }

@@ -45,7 +45,7 @@ def planted(*, caught_by: str) -> Callable[[Plant], Plant]:
     return add
 
 
-@planted(caught_by="is filled, but it is")
+@planted(caught_by="is filled, but it is|counts twice")
 def fill_a_slot_twice(patch: pytest.MonkeyPatch) -> None:
     judge = Core._judge
 

@@ -69,6 +69,8 @@ class Plan:
     """
     evaluation_sizes: tuple[int, ...]
     num_engines: int
+    num_colocated: int = 0
+    """Engines that share their GPUs with the ranks; the first ones. 0 where nothing is shared."""
     credit: int
     sample_s: float
     """Seconds that a sample takes, at most."""
@@ -113,7 +115,8 @@ def plan_of(seed: int) -> Plan:
         faults=_faults(rng),
     )
     plan = _with_other_weights_in_mid_lease(rng, plan) if rng.random() < 0.15 else plan
-    return replace(plan, config=_with_sampling(random.Random(f"sampling {seed}"), plan.config))
+    plan = replace(plan, config=_with_sampling(random.Random(f"sampling {seed}"), plan.config))
+    return _with_shared_gpus(random.Random(f"device {seed}"), plan)
 
 
 def _with_other_weights_in_mid_lease(rng: random.Random, plan: Plan) -> Plan:
@@ -121,6 +124,14 @@ def _with_other_weights_in_mid_lease(rng: random.Random, plan: Plan) -> Plan:
     config = replace(plan.config, max_staleness=0, checkpoint_interval=rng.choice((-1, 4)), is_deterministic=False)
     faults = replace(plan.faults, rank_kills=4, rank_deaths=0, sloppy=0.8)
     return replace(plan, config=config, faults=faults, is_reproducible=False, sample_s=5.0, journal_s=3.0)
+
+
+def _with_shared_gpus(rng: random.Random, plan: Plan) -> Plan:
+    """Every fourth run has ranks and engines take turns; some of those have an engine with a GPU of its own as well."""
+    if rng.random() < 0.75:
+        return plan
+    num_colocated = max(1, plan.num_engines - (rng.random() < 0.3))
+    return replace(plan, num_colocated=num_colocated, config=replace(plan.config, max_staleness=0, is_colocated=True))
 
 
 def _config(rng: random.Random, *, is_reproducible: bool, is_grader_named: bool) -> CoreConfig:

@@ -39,6 +39,11 @@ def of_core(core: Core) -> dict[str, Any]:
         "rounds": core.rounds.reported,
         "poisoned": core.poisoned,
         "skipped": core.steps.skipped,
+        "device": (
+            core.device.phase,
+            core.device.turn,
+            {engine: holder.process for engine, holder in core.device.holders.items()},
+        ),
     }
 
 
@@ -67,6 +72,7 @@ def of_image(image: LedgerImage) -> dict[str, Any]:
         "rounds": image.rounds,
         "poisoned": image.poisoned,
         "skipped": image.skipped,
+        "device": (image.device.phase, image.device.turn, image.device.holders),
     }
 
 

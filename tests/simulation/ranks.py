@@ -8,6 +8,7 @@ from simulation.disk import Weights, digest_of
 from simulation.plan import FAULTS_UNTIL_S
 from tetrad_learner.coordinator.core import events as ev
 from tetrad_wire.ids import PolicyVersion
+from tetrad_wire.messages.steps import StatePlace
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -25,9 +26,17 @@ class RankSet:
         self._is_copying = False
         self._is_writing = False
         self._weights = Weights("")
+        self.place = StatePlace.DEVICE
+        self.is_training = False
+
+    @property
+    def holds_device(self) -> bool:
+        """Whether what they hold, or a part of it, is on the GPUs."""
+        return self._is_alive and self.place is StatePlace.DEVICE
 
     def load(self) -> None:
         """Take the newest checkpoint, or the initial model."""
+        self._world.device.check_ranks("ranks start")
         self._work(0.2, 1.0, self._loaded)
 
     def execute(self, step: int, lineage: int) -> None:
@@ -38,21 +47,41 @@ class RankSet:
         world.expect(step in world.disk.journal, f"step {step} is executed without a journal")
         world.expect(step not in world.disk.image.skipped, f"step {step} is executed, but it was skipped")
         world.expect(not self._is_copying, f"step {step} is executed while its weights are copied")
+        self._check_place("train")
+        world.device.check_ranks("ranks train")
+        self.is_training = True
         self._work(0.2, 1.0, self._executed, step, lineage)
 
     def publish(self, version: PolicyVersion, step: int) -> None:
         """Hand the weights to the broadcaster."""
+        self._check_place("publish")
         held, is_held = self._weights.step, self._world.disk.contains(self._weights, step)
         self._world.expect(is_held, f"version {version} is of step {step}, the ranks hold {held}")
         self._work(0.05, 0.3, self._published, version)
 
     def save(self, step: int) -> None:
         """Copy the weights, then write them beside other work; the coordinator completes the checkpoint."""
+        self._check_place("save")
         held, is_held = self._weights.step, self._world.disk.contains(self._weights, step)
         self._world.expect(is_held, f"checkpoint of step {step}, the ranks hold {held}")
         self._world.expect(not self._is_writing, f"checkpoint of step {step} while another is written")
         self._is_copying = self._is_writing = True
         self._work(0.05, 0.2, self._copied, step)
+
+    def move(self, place: StatePlace) -> None:
+        """Bring all that is held to another place; both hold a part of it meanwhile."""
+        self._world.expect(not self._is_copying, f"what is being copied is moved to {place}")
+        if place is StatePlace.DEVICE:
+            self._world.device.check_ranks("ranks take back what they hold")
+            self.place = place
+        self._work(0.05, 0.5, self._moved, place)
+
+    def _moved(self, place: StatePlace) -> None:
+        self.place = place
+        self._say(lambda now: ev.RanksMoved(now=now, place=place))
+
+    def _check_place(self, what: str) -> None:
+        self._world.expect(self.place is StatePlace.DEVICE, f"ranks {what}, but what they hold is on the host")
 
     def kill(self) -> None:
         """End them without a word."""
@@ -92,6 +121,7 @@ class RankSet:
 
     def _executed(self, step: int, lineage: int) -> None:
         world = self._world
+        self.is_training = False
         if step == world.plan.faults.poisoned_step:
             self._say(lambda now: ev.StepPoisoned(now=now, step=step, lineage=lineage, reason="loss is nan"))
             return

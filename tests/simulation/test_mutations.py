@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from simulation.sampling_mutations import MUTATIONS
+from simulation.device_mutations import MUTATIONS
 from simulation.world import Broken, run_seed
 
 MAX_SEEDS = 400

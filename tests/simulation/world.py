@@ -5,10 +5,12 @@ import random
 from simulation.agenda import Agenda
 from simulation.broadcaster import Broadcaster
 from simulation.coordinator import Coordinator
+from simulation.device import Device
 from simulation.disk import Batch, Disk
 from simulation.engine import Engine
 from simulation.network import Network
 from simulation.plan import FAULTS_UNTIL_S, Plan, plan_of
+from simulation.ranks import RankSet
 from simulation.trace import Trace
 from simulation.verdict import check_end
 from simulation.watch import Watch
@@ -37,6 +39,9 @@ class World:
         self.broadcaster = Broadcaster(self)
         self.coordinator = Coordinator(self)
         self.engines: list[Engine] = []
+        self.engines_ever: list[Engine] = []
+        self.rank_sets: list[RankSet] = []
+        self.device = Device(self)
         self.grader: str | None = "grader-0"
         self.used_graders: set[str] = set()
         self.num_notes = 0
@@ -115,7 +120,7 @@ class World:
         self.coordinator.start()
         self.broadcaster.begin()
         for number in range(self.plan.num_engines):
-            self._start_engine(f"rollout-{number}")
+            self._start_engine(f"rollout-{number}", is_colocated=number < self.plan.num_colocated)
         faults = self.plan.faults
         for trouble, times in (
             (self._crash_engine, faults.engine_crashes),
@@ -131,13 +136,15 @@ class World:
         if faults.stop_at_s:
             self.agenda.after(faults.stop_at_s, self._stop)
 
-    def _start_engine(self, name: str) -> None:
+    def _start_engine(self, name: str, *, is_colocated: bool) -> None:
         self._num_incarnations += 1
-        engine = Engine(self, name=name, incarnation=Incarnation(f"{name}.{self._num_incarnations}"))
+        incarnation = Incarnation(f"{name}.{self._num_incarnations}")
+        engine = Engine(self, name=name, incarnation=incarnation, is_colocated=is_colocated)
         for former in [other for other in self.engines if other.name == name]:
             former.crash()
             self.engines.remove(former)
         self.engines.append(engine)
+        self.engines_ever.append(engine)
         self.note(name, f"starts as {engine.incarnation}")
         engine.begin()
 
@@ -150,7 +157,7 @@ class World:
         if engine is not None:
             self.note(engine.name, "crashes")
             engine.crash()
-            self.agenda.after(self.rng.uniform(0.1, 8.0), self._start_engine, engine.name)
+            self.agenda.after(self.rng.uniform(0.1, 8.0), self._restart_engine, engine)
 
     def _freeze_engine(self) -> None:
         engine = self._some_engine()
@@ -169,7 +176,14 @@ class World:
     def _replace(self, engine: Engine) -> None:
         """What does not leave in time is ended; another one takes its place."""
         if engine in self.engines:
-            self._start_engine(engine.name)
+            self._restart_engine(engine)
+
+    def _restart_engine(self, engine: Engine) -> None:
+        self._start_engine(engine.name, is_colocated=engine.device is not None)
+
+    def is_process_alive(self, process: str) -> bool:
+        """What /proc says of a process, here named after its engine's incarnation."""
+        return any(engine.is_alive for engine in self.engines_ever if engine.incarnation == process)
 
     def _freeze_coordinator(self) -> None:
         if self.coordinator.is_up:

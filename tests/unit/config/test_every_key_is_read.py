@@ -30,7 +30,6 @@ MOST = (
 )
 # Refused by a rule with every engine that is built.
 RULED = {
-    "trainer.placement.colocate_all": "true",
     "generator.inference_engine_tensor_parallel_size": "2",
     "generator.engine_init_kwargs": "{attention_backend: fa3}",
 }

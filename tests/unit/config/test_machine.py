@@ -52,6 +52,16 @@ def test_the_overrides_that_are_named_make_it_run(load_tutorial, asked, gpus):
     assert check_machine(after.config, machine) == []
 
 
+def test_engines_on_the_cpu_share_no_gpu():
+    config = a_demo("trainer.placement.colocate_all=true")
+
+    refusals = check_machine(config, a_machine(gpus=1))
+
+    assert overrides_to_run(refusals) == ("trainer.placement.colocate_all=false",)
+    assert "transformers computes on the CPU" in str(refusals[0])
+    assert check_machine(config, a_machine()) == []
+
+
 def test_missing_gsm8k_files_name_the_command_that_makes_them(load_tutorial):
     config = load_tutorial("+experiment=cpu").config
     files = {*config.data.train_data, *config.data.val_data}

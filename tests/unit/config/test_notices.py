@@ -34,6 +34,12 @@ def test_a_group_of_one_is_announced_with_what_becomes_of_it(load_run, estimator
     assert [notice for notice in notices if outcome in notice]
 
 
+def test_taking_turns_on_a_cpu_is_called_a_rehearsal(load_run):
+    notices = load_run("trainer.placement.colocate_all=true").notices
+
+    assert [notice for notice in notices if "no memory is freed by it; it is a rehearsal" in notice]
+
+
 def test_reinforce_plus_plus_needs_no_group(load_run):
     alone = ("generator.n_samples_per_prompt=1", "trainer.algorithm.advantage_estimator=reinforce++")
 

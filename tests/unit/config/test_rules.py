@@ -47,9 +47,14 @@ CASES = [
         "generator.batched: one call per lease has a single turn; generator.max_turns is 3; set false",
     ),
     (
-        ["trainer.placement.colocate_all=true"],
-        "trainer.placement.colocate_all: needs generator.backend=sglang, not transformers; "
-        "set trainer.placement.colocate_all=false, or +experiment=cpu",
+        ["trainer.placement.colocate_all=true", "trainer.placement.policy_num_gpus_per_node=2"],
+        "trainer.placement.colocate_all: learner and engines share GPUs, but 2 ranks are not 1 engines x 1 GPUs = 1; "
+        "set generator.num_inference_engines=2",
+    ),
+    (
+        ["trainer.placement.colocate_all=true", "trainer.policy.optimizer_config.offload_after_step=false"],
+        "trainer.policy.optimizer_config.offload_after_step: false would leave moments on GPUs that engines need; "
+        "leave it out, or set trainer.placement.colocate_all=false",
     ),
     (
         ["trainer.placement.colocate_all=true", "generator.backend=sglang", "generator.num_inference_engines=2"],

@@ -126,6 +126,18 @@ def _gpus(config: RunConfig, facts: MachineFacts, origins: Origins) -> Iterator[
     )
 
 
+def _colocation(config: RunConfig, facts: MachineFacts, _origins: Origins) -> Iterator[Refusal]:
+    """Engines that compute on the CPU have no GPU to share; on a host without GPUs they may rehearse it."""
+    backend = config.generator.backend
+    if config.trainer.placement.colocate_all and facts.gpus and backend is not Backend.SGLANG:
+        yield Refusal(
+            key="trainer.placement.colocate_all",
+            asked=f"a GPU for learner and generator.backend={backend} together",
+            found=f"{backend} computes on the CPU",
+            overrides=("trainer.placement.colocate_all=false",),
+        )
+
+
 def _number_format(config: RunConfig, facts: MachineFacts, origins: Origins) -> Iterator[Refusal]:
     if facts.gpus or config.generator.backend is not Backend.TRANSFORMERS:
         return
@@ -207,7 +219,7 @@ def check_machine(config: RunConfig, facts: MachineFacts, *, origins: Origins | 
 
     With the `origins` of the values, the overrides that are named also win over what stands on the command line.
     """
-    checks = (_engine, _gpus, _number_format, _model_files, _data_files, _functions, _loggers, _adapters)
+    checks = (_engine, _gpus, _colocation, _number_format, _model_files, _data_files, _functions, _loggers, _adapters)
     return [refusal for check in checks for refusal in check(config, facts, origins or {})]
 
 

@@ -337,6 +337,15 @@ def _about_adapters(config: RunConfig) -> Iterator[str]:
     )
 
 
+def _about_colocation(config: RunConfig) -> Iterator[str]:
+    backend = config.generator.backend
+    if config.trainer.placement.colocate_all and backend is not Backend.SGLANG:
+        yield (
+            f"trainer.placement.colocate_all=true with generator.backend={backend}: learner and engines take turns, "
+            "but on a CPU no memory is freed by it; it is a rehearsal and costs time"
+        )
+
+
 def _about_evaluation(config: RunConfig) -> Iterator[str]:
     trainer = config.trainer
     if not config.data.val_data and (trainer.eval_before_train or trainer.eval_interval != OFF):
@@ -357,6 +366,7 @@ def notices_of(config: RunConfig, origins: Mapping[DottedKey, Origin]) -> list[s
         *_without_effect(config, origins),
         *_about_sampling(config),
         *_about_models(config),
+        *_about_colocation(config),
         *_about_evaluation(config),
     ]
 

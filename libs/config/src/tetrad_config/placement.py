@@ -9,7 +9,7 @@ class Placement(Section):
     """`trainer.placement`: processes and devices of the learner."""
 
     colocate_all: bool = False
-    """Whether learner and engines share GPUs and take turns on them; needs the sglang backend."""
+    """Whether learner and engines share GPUs and take turns on them; needs as many ranks as GPUs of engines."""
     colocate_policy_ref: bool = True
     """Whether the reference model runs on the policy's ranks; it always does."""
     policy_num_nodes: Count = 1

@@ -197,10 +197,7 @@ def _colocation_is_possible(config: RunConfig) -> Iterator[Problem]:
         return
     key, generator = "trainer.placement.colocate_all", config.generator
     ranks, engines = config.trainer.placement.num_ranks, generator.num_inference_engines
-    if generator.backend is not Backend.SGLANG:
-        message = f"needs generator.backend=sglang, not {generator.backend}; set {key}=false, or +experiment=cpu"
-        yield Problem(key=key, message=message)
-    elif ranks != engines * generator.gpus_per_engine:
+    if ranks != engines * generator.gpus_per_engine:
         fitting, left_over = divmod(ranks, generator.gpus_per_engine)
         fix = f"set generator.num_inference_engines={fitting}" if fitting and not left_over else f"set {key}=false"
         message = (
@@ -208,6 +205,10 @@ def _colocation_is_possible(config: RunConfig) -> Iterator[Problem]:
             f"{generator.gpus_per_engine} GPUs = {engines * generator.gpus_per_engine}; {fix}"
         )
         yield Problem(key=key, message=message)
+    for model in ("policy", *(("critic",) if config.trainer.has_critic else ())):
+        if not getattr(config.trainer, model).optimizer_config.offload_after_step:
+            message = f"false would leave moments on GPUs that engines need; leave it out, or set {key}=false"
+            yield Problem(key=f"trainer.{model}.optimizer_config.offload_after_step", message=message)
     staleness = config.trainer.fully_async.max_staleness_steps
     if staleness:
         message = f"needs max_staleness_steps=0, not {staleness}: on one GPU they take turns; set {key}=false"

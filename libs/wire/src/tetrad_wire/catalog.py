@@ -46,6 +46,8 @@ CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
     "checkpoint_copied": steps.CheckpointCopied,
     "checkpoint_saved": steps.CheckpointSaved,
     "checkpoint_failed": steps.CheckpointFailed,
+    "move_state": steps.MoveState,
+    "state_moved": steps.StateMoved,
 }
 
 KINDS: Final[dict[type[msgspec.Struct], str]] = {cls: kind for kind, cls in CLASSES.items()}

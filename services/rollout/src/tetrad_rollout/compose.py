@@ -8,8 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tetrad_config import RolloutSettings, RunConfig, WeightTransportChoice, threads_per_process
+from tetrad_config.colocation import shares_gpus
+from tetrad_rollout.device_keeper import DeviceKeeper
 from tetrad_rollout.engine.catalog import EngineSettings, create_engine
 from tetrad_rollout.engine.core import BatchSettings
+from tetrad_rollout.engine.late import LateEngine
 from tetrad_rollout.engine.protocol import Engine
 from tetrad_rollout.group import Workshop
 from tetrad_rollout.metrics import RolloutMetrics
@@ -24,8 +27,9 @@ from tetrad_telemetry.logs import get_logger
 from tetrad_telemetry.metrics import Metrics
 from tetrad_transport import Connection, ZmqTransport
 from tetrad_transport.membership import CoordinatorLostError, Member, new_incarnation
+from tetrad_weights.owners import this_process
 from tetrad_wire.ids import Incarnation
-from tetrad_wire.messages.membership import Hello, Role, RolloutOffer
+from tetrad_wire.messages.membership import EngineMemory, Hello, Role, RolloutOffer
 from tetrad_wire.messages.weights import WeightTransport
 
 log = get_logger(__name__)
@@ -73,7 +77,7 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
     """Run one replica until it is asked to leave."""
     exporter = _Exporter()
     async with serve(exporter.pages(), host=settings.metrics_host, port=settings.metrics_port) as port:
-        engine = await asyncio.to_thread(create_engine, config.generator.backend.value, _engine_settings(config))
+        engine = await _engine(config, is_colocated=shares_gpus(config, settings.name))
         renderer = await asyncio.to_thread(_renderer, config)
         transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
         hello = _hello(settings, config, new_incarnation(), port)
@@ -86,6 +90,15 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
             await engine.close()
             transport.close()
     return ExitCode.OK
+
+
+async def _engine(config: RunConfig, *, is_colocated: bool) -> Engine:
+    """The engine, built now; or one that is built when the learner lends its GPUs."""
+
+    async def build() -> Engine:
+        return await asyncio.to_thread(create_engine, config.generator.backend.value, _engine_settings(config))
+
+    return LateEngine(build) if is_colocated else await build()
 
 
 def _parts(
@@ -105,9 +118,21 @@ def _parts(
         incarnation=hello.incarnation,
         timeout_s=config.generator.weight_sync_timeout,
         transports=_transports(settings.weight_transport),
-        on_certified=lambda: member.beat_now(),  # noqa: PLW0108 - the member is made below
+        on_change=lambda: member.beat_now(),  # noqa: PLW0108 - the member is made below
+        memory=EngineMemory.ASLEEP if isinstance(engine, LateEngine) else EngineMemory.AWAKE,
     )
-    service = RolloutService(incarnation=hello.incarnation, credit=hello.rollout.credit, keeper=keeper, metrics=metrics)
+    device = None
+    if isinstance(engine, LateEngine):
+        device = DeviceKeeper(
+            engine,
+            keeper,
+            incarnation=hello.incarnation,
+            on_lost=lambda: service.forsake_all(),  # noqa: PLW0108 - the service is made below
+            on_change=lambda: member.beat_now(),  # noqa: PLW0108 - so is the member
+        )
+    service = RolloutService(
+        incarnation=hello.incarnation, credit=hello.rollout.credit, keeper=keeper, metrics=metrics, device=device
+    )
     connection = transport.connect(settings.coordinator, name=hello.name)
     member = Member(
         connection,
@@ -158,7 +183,7 @@ def _engine_settings(config: RunConfig) -> EngineSettings:
 
 
 def _hello(settings: RolloutSettings, config: RunConfig, incarnation: Incarnation, port: int) -> Hello:
-    generator = config.generator
+    generator, is_colocated = config.generator, shares_gpus(config, settings.name)
     return Hello(
         role=Role.ROLLOUT,
         name=settings.name,
@@ -171,5 +196,7 @@ def _hello(settings: RolloutSettings, config: RunConfig, incarnation: Incarnatio
             credit=max(1, generator.max_num_seqs // generator.n_samples_per_prompt),
             honours_seeds=True,
             is_deterministic=generator.deterministic,
+            is_colocated=is_colocated,
+            started=this_process().started if is_colocated else 0,
         ),
     )

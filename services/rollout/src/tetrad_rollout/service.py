@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from tetrad_rollout.device_keeper import DeviceKeeper
 from tetrad_rollout.group import GroupJob, SampleFailedError, Workshop
 from tetrad_rollout.metrics import RolloutMetrics
 from tetrad_rollout.outbox import Outbox
@@ -49,11 +50,13 @@ class RolloutService:
         credit: int,
         keeper: WeightKeeper,
         metrics: RolloutMetrics,
+        device: DeviceKeeper | None = None,
     ) -> None:
         self._incarnation = incarnation
         self._credit = credit
         self._keeper = keeper
         self._metrics = metrics
+        self._device = device
         self._held: dict[Token, _Held] = {}
         self._member: Member | None = None
         self._shop: Workshop | None = None
@@ -76,6 +79,8 @@ class RolloutService:
                 tasks.create_task(self._keeper.run(), name="weights"),
                 tasks.create_task(self._resend(), name="outbox"),
             ]
+            if self._device is not None:
+                background.append(tasks.create_task(self._device.run(), name="device"))
             asked = [tasks.create_task(drain.wait()), tasks.create_task(self._leave.wait())]
             await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
             await self._drain()
@@ -89,12 +94,13 @@ class RolloutService:
         if self._shop is not None:
             self._shop.rewards.follow(desired.rewards)
         self._keeper.follow(desired)
+        if self._device is not None:
+            self._device.follow(desired.device)
         if desired.should_drain:
             # Another start has taken this replica's name.
             self._leave.set()
         if desired.state.is_over:
-            for token in list(self._held):
-                self._cancel(token)
+            self.forsake_all()
 
     def on_message(self, message: Message) -> None:
         """Take leases, revocations and acknowledgements."""
@@ -118,6 +124,7 @@ class RolloutService:
             certificate=self._keeper.certificate,
             leases=tuple(LeaseProgress(token=token, progress=held.job.progress) for token, held in self._held.items()),
             is_draining=self._is_draining,
+            device=self._device.report() if self._device is not None else None,
         )
 
     # ---- leases
@@ -149,6 +156,11 @@ class RolloutService:
         if failure is not None:
             log.warning("lease_failed", token=token, draw=job.lease.draw, reason=str(failure))
             self._return(token, failure.kind, str(failure))
+
+    def forsake_all(self) -> None:
+        """The engine loses its memory: whatever is held cannot be finished; the coordinator knows."""
+        for token in list(self._held):
+            self._cancel(token)
 
     def _cancel(self, token: Token) -> None:
         held = self._held.get(token)

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tetrad_rollout.engine.errors import EngineError
-from tetrad_rollout.engine.protocol import Engine, WeightLayout
-from tetrad_rollout.engine.update import switch_weights
+from tetrad_rollout.engine.protocol import CommitReport, Engine, WeightLayout
+from tetrad_rollout.engine.update import commit_weights, prove_weights
 from tetrad_rollout.weights.errors import FetchError
 from tetrad_rollout.weights.receiver import PREFERRED, WeightReceiver
 from tetrad_telemetry.logs import get_logger
@@ -25,7 +25,7 @@ from tetrad_weights.layout import Layout
 from tetrad_weights.manifest import build
 from tetrad_wire import WireError
 from tetrad_wire.ids import Incarnation, RunId
-from tetrad_wire.messages.membership import CachePolicy, Certificate, Desired, WantedWeights
+from tetrad_wire.messages.membership import CachePolicy, Certificate, Desired, EngineMemory, WantedWeights
 from tetrad_wire.messages.weights import DeviceHandle, Manifest, TensorSpec, WeightTransport
 
 log = get_logger(__name__)
@@ -56,15 +56,19 @@ class WeightKeeper:
         name: str,
         incarnation: Incarnation,
         timeout_s: float,
-        on_certified: Callable[[], None],
+        on_change: Callable[[], None],
         transports: Sequence[WeightTransport] = PREFERRED,
+        memory: EngineMemory = EngineMemory.AWAKE,
     ) -> None:
         self._engine = engine
         self._transport = transport
         self._name = name
         self._incarnation = incarnation
         self._timeout_s = timeout_s
-        self._on_certified = on_certified
+        self._on_change = on_change
+        self._memory = memory
+        self._committed: CommitReport | None = None
+        self._attempt: asyncio.Task[bool] | None = None
         self._transports = tuple(transports)
         self._wanted: WantedWeights | None = None
         self._run = RunId("")
@@ -90,14 +94,48 @@ class WeightKeeper:
             await self._changed.wait()
             self._changed.clear()
             while not self.is_current:
-                if not await self._try_update():
+                if not await self._try_once():
                     await asyncio.sleep(RETRY_S)
+
+    async def stand_down(self) -> None:
+        """The engine loses its memory: stop what is under way; nothing is committed or certified any more."""
+        self._memory = EngineMemory.ASLEEP
+        self.certificate = self._committed = None
+        if self._attempt is not None and not self._attempt.done():
+            self._attempt.cancel()
+            await asyncio.wait({self._attempt})
+        self._committed = None
+
+    def stand_by(self, memory: EngineMemory) -> None:
+        """Go on with so much memory: commit with that of the weights, prove and serve with all."""
+        self._memory = memory
+        self._changed.set()
+
+    @property
+    def committed_digest(self) -> str:
+        """Of the weights that the engine holds; empty without any of the run."""
+        return self._committed.digest if self._committed is not None else ""
 
     @property
     def is_current(self) -> bool:
-        """Whether the engine runs the wanted weights, under whatever number."""
+        """Whether the engine runs the wanted weights, under whatever number, as far as its memory goes."""
         wanted = self._wanted
-        return wanted is None or (self.certificate is not None and self.certificate.digest == wanted.digest)
+        if wanted is None or self._memory is EngineMemory.ASLEEP:
+            return True
+        if self._memory is EngineMemory.WEIGHTS:
+            return self.committed_digest == wanted.digest
+        return self.certificate is not None and self.certificate.digest == wanted.digest
+
+    async def _try_once(self) -> bool:
+        """Try to update in a task of its own, which `stand_down` may end."""
+        self._attempt = attempt = asyncio.create_task(self._try_update())
+        try:
+            await asyncio.wait({attempt})
+        except asyncio.CancelledError:
+            attempt.cancel()
+            await asyncio.wait({attempt})
+            raise
+        return attempt.cancelled() or attempt.result()
 
     async def _try_update(self) -> bool:
         wanted, receiver = self._wanted, self._receiver
@@ -113,6 +151,13 @@ class WeightKeeper:
         return True
 
     async def _update(self, wanted: WantedWeights, receiver: WeightReceiver) -> None:
+        if self.committed_digest != wanted.digest:
+            await self._stage_and_commit(wanted, receiver)
+        if self._memory is EngineMemory.AWAKE:
+            await self._prove()
+        self._on_change()
+
+    async def _stage_and_commit(self, wanted: WantedWeights, receiver: WeightReceiver) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
 
@@ -126,25 +171,34 @@ class WeightKeeper:
             await self._engine.stage_from_device(device, manifest, version=wanted.version)
             is_staged = True
 
+        receiver.read_on(self._engine.gpu)
         manifest = await receiver.fetch(wanted.version, stage, stage_from_device)
         if not is_staged:
             # The receiver has digested every tensor while it copied.
             await self._engine.verify_stage(digest=manifest.digest, found=manifest.digest)
         staged = loop.time()
         # From here until the certificate the engine's word about its weights is open.
-        self.certificate = None
-        report, _probe = await switch_weights(self._engine, version=wanted.version, digest=manifest.digest)
+        self.certificate = self._committed = None
+        self._committed = await commit_weights(self._engine, version=wanted.version, digest=manifest.digest)
         self.statistics.stage_s, self.statistics.switch_s = staged - began, loop.time() - staged
         self.statistics.num_updates += 1
+
+    async def _prove(self) -> None:
+        """Probe what is committed, and certify it; what fails is staged again."""
+        report, self._committed = self._committed, None
+        assert report is not None
+        began = asyncio.get_running_loop().time()
+        await prove_weights(self._engine)
+        self.statistics.switch_s += asyncio.get_running_loop().time() - began
+        self._committed = report
         self.certificate = Certificate(
             run=self._run,
             incarnation=self._incarnation,
-            version=wanted.version,
+            version=report.version,
             digest=report.digest,
             cache_policy=CachePolicy(report.cache_policy.value),
             is_probe_ok=True,
         )
-        self._on_certified()
 
     def _connect(self, endpoint: str) -> None:
         self._broadcaster = endpoint

@@ -1,7 +1,7 @@
 import pytest
 
 from tetrad_learner.coordinator.registry import Registry
-from tetrad_testing.builders import a_heartbeat, a_hello, a_reward_offer
+from tetrad_testing.builders import a_device_order, a_heartbeat, a_hello, a_reward_offer
 from tetrad_transport import PeerId
 from tetrad_wire.ids import Incarnation, PolicyVersion, RunId
 from tetrad_wire.messages.membership import EnvironmentOffer, Role, RunState, WantedWeights
@@ -138,3 +138,14 @@ def test_a_class_that_nobody_names_is_not_pinned(registry: Registry) -> None:
 def test_who_was_replaced_can_be_told_to_leave(registry: Registry) -> None:
     assert registry.desired(should_drain=True).should_drain
     assert not registry.desired().should_drain
+
+
+def test_what_engines_may_hold_is_part_of_the_state_that_everyone_gets(registry: Registry) -> None:
+    before = registry.desired()
+
+    registry.permit(a_device_order(turn=7))
+
+    after = registry.desired()
+    assert before.device is None
+    assert after.device == a_device_order(turn=7)
+    assert after.generation > before.generation

@@ -39,6 +39,8 @@ def role_count(text: str) -> tuple[str, int]:
 
 def _scale(arguments: argparse.Namespace, replicas: dict[str, int]) -> int:
     from tetrad_cli.launch.control import ControlError, Request, ask
+    from tetrad_config.colocation import about_added
+    from tetrad_config.resolved import load_resolved
 
     try:
         run_dir = chosen(arguments)
@@ -50,4 +52,6 @@ def _scale(arguments: argparse.Namespace, replicas: dict[str, int]) -> int:
     for role in replicas:
         names = [one.name for one in reply.instances if one.role == role]
         print(f"{role}: {len(names)} ({', '.join(names)})")
+        if role == "rollout" and (notice := about_added(load_resolved(run_dir / "config.yaml"), names)):
+            print(notice)
     return 0

@@ -24,11 +24,14 @@ from tetrad_testing.builders.membership import (
     a_bye,
     a_certificate,
     a_desired,
+    a_device_order,
+    a_device_report,
     a_heartbeat,
     a_hello,
     a_reward_offer,
     a_reward_route,
     a_rollout_offer,
+    memory_figures,
 )
 from tetrad_testing.builders.steps import (
     a_copied,
@@ -36,6 +39,8 @@ from tetrad_testing.builders.steps import (
     a_failed_publish,
     a_failed_save,
     a_failed_step,
+    a_move,
+    a_moved_state,
     a_progress,
     a_publish_order,
     a_published,
@@ -73,6 +78,8 @@ __all__ = [
     "a_closing",
     "a_copied",
     "a_desired",
+    "a_device_order",
+    "a_device_report",
     "a_failed_publish",
     "a_failed_save",
     "a_failed_step",
@@ -81,6 +88,8 @@ __all__ = [
     "a_hello",
     "a_lease",
     "a_manifest",
+    "a_move",
+    "a_moved_state",
     "a_progress",
     "a_prompt",
     "a_publication",
@@ -112,6 +121,7 @@ __all__ = [
     "an_opened",
     "an_opening",
     "an_unavailability",
+    "memory_figures",
 ]
 
 BUILDERS: Final[dict[str, Callable[..., msgspec.Struct]]] = {
@@ -153,4 +163,6 @@ BUILDERS: Final[dict[str, Callable[..., msgspec.Struct]]] = {
     "checkpoint_copied": a_copied,
     "checkpoint_saved": a_saved,
     "checkpoint_failed": a_failed_save,
+    "move_state": a_move,
+    "state_moved": a_moved_state,
 }

@@ -57,6 +57,33 @@ def a_certificate(**changes: Changes) -> membership.Certificate:
     return membership.Certificate(**fields | changes)
 
 
+def memory_figures(**changes: Changes) -> membership.MemoryFigures:
+    """Of a process that holds a quarter of a small GPU."""
+    fields: dict[str, Any] = {"used": 1024, "free": 2048, "total": 4096, "gpu": "GPU-0"}
+    return membership.MemoryFigures(**fields | changes)
+
+
+def a_device_report(**changes: Changes) -> membership.DeviceReport:
+    """Of an engine that has obeyed order 2, and holds everything."""
+    fields: dict[str, Any] = {
+        "turn": 2,
+        "memory": membership.EngineMemory.AWAKE,
+        "digest": DIGEST,
+        "figures": memory_figures(),
+    }
+    return membership.DeviceReport(**fields | changes)
+
+
+def a_device_order(**changes: Changes) -> membership.DeviceOrder:
+    """The second one: everything, for one engine."""
+    fields: dict[str, Any] = {
+        "turn": 2,
+        "memory": membership.EngineMemory.AWAKE,
+        "engines": (INCARNATION,),
+    }
+    return membership.DeviceOrder(**fields | changes)
+
+
 def a_heartbeat(**changes: Changes) -> membership.Heartbeat:
     """Of a certified rollout that holds one lease."""
     fields: dict[str, Any] = {

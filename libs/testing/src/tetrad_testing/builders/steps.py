@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tetrad_testing.builders.membership import memory_figures
 from tetrad_testing.builders.values import DIGEST, INCARNATION, Changes
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages import steps
@@ -133,6 +134,24 @@ def a_saved(**changes: Changes) -> steps.CheckpointSaved:
         "seconds": 1.5,
     }
     return steps.CheckpointSaved(**fields | changes)
+
+
+def a_move(**changes: Changes) -> steps.MoveState:
+    """To the host."""
+    fields: dict[str, Any] = {"place": steps.StatePlace.HOST}
+    return steps.MoveState(**fields | changes)
+
+
+def a_moved_state(**changes: Changes) -> steps.StateMoved:
+    """By rank 0, to the host."""
+    fields: dict[str, Any] = {
+        "rank": 0,
+        "place": steps.StatePlace.HOST,
+        "num_bytes": 4096,
+        "seconds": 0.25,
+        "figures": memory_figures(),
+    }
+    return steps.StateMoved(**fields | changes)
 
 
 def a_copied(**changes: Changes) -> steps.CheckpointCopied:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tetrad_testing.conformance.engine_site import EngineSite, TokenGate, eventually
+from tetrad_testing.conformance.engine_sleep import SleepConformance
 
 if TYPE_CHECKING:
     from tetrad_rollout.engine.protocol import GeneratedSample
@@ -449,30 +450,6 @@ class WeightConformance:
 
             assert len(await waiting) == 4
 
-    async def test_sleep_is_refused_while_requests_are_in_flight(self, site: EngineSite) -> None:
-        async with site.engine() as engine:
-            await engine.pause()
-            waiting = asyncio.create_task(engine.generate(site.a_request()))
-            await eventually(lambda: engine.statistics().waiting_samples == 4)
-            with pytest.raises(Exception, match="in flight"):
-                await engine.sleep()
-            await engine.resume()
-
-            assert len(await waiting) == 4
-
-    async def test_an_engine_that_slept_must_be_proven_again(self, site: EngineSite) -> None:
-        async with site.engine() as engine:
-            await site.switch(engine, 1, version=1)
-            await engine.sleep()
-            with pytest.raises(Exception, match="asleep"):
-                await engine.generate(site.a_request())
-            await engine.wake()
-            assert not engine.statistics().weights.is_certified
-            await engine.probe()
-
-            assert engine.statistics().weights.is_certified
-            assert len(await engine.generate(site.a_request())) == 4
-
     async def test_the_probe_tells_weights_apart(self, site: EngineSite) -> None:
         async with site.engine() as engine, site.engine() as other:
             await site.switch(engine, 1, version=1)
@@ -484,5 +461,7 @@ class WeightConformance:
                 await other.probe(expected=one.logprobs)
 
 
-class EngineConformance(GenerationConformance, ServingConformance, DeterminismConformance, WeightConformance):
+class EngineConformance(
+    GenerationConformance, ServingConformance, DeterminismConformance, WeightConformance, SleepConformance
+):
     """The whole suite."""

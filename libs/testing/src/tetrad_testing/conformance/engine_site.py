@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pytest
 
 if TYPE_CHECKING:
-    from tetrad_rollout.engine.protocol import Engine, GeneratedSample, GenerationRequest, Progress
+    from tetrad_rollout.engine.protocol import Engine, GeneratedSample, GenerationRequest, MemoryTag, Progress
     from tetrad_weights import Bytes
     from tetrad_wire.messages.weights import Manifest
 
@@ -40,6 +40,8 @@ class EngineSite(ABC):
     """Whether equal seeds give equal samples. Where not, seeds say nothing and there is no deterministic mode."""
     cache_policy_in_flight: str = "keep"
     """What a commit does to the KV of requests in flight."""
+    weights_tags: frozenset[MemoryTag]
+    """What `wake` takes back for the weights alone."""
 
     @abstractmethod
     def start(self, *, is_deterministic: bool = False, max_num_seqs: int = 64) -> Engine:

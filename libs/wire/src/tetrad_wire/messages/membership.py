@@ -64,6 +64,57 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the engine computed finite numbers after the commit."""
 
 
+class EngineMemory(StrEnum):
+    """What a colocated engine holds of its GPU, or may hold."""
+
+    ASLEEP = "asleep"
+    """Nothing: neither weights nor KV cache."""
+    WEIGHTS = "weights"
+    """Its weights and the stage for new ones, no KV cache."""
+    AWAKE = "awake"
+    """Everything: it may be built, and serve."""
+
+
+class MemoryFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes, as a process sees them: on its GPU where it has one, in the host's memory otherwise."""
+
+    used: int
+    """That this process holds."""
+    reserved: int = 0
+    """That its allocator keeps beyond that for later; 0 where it keeps none."""
+    free: int = 0
+    """Of the whole device, for anybody."""
+    total: int = 0
+    """Of the whole device; 0 where it is not known."""
+    gpu: str = ""
+    """UUID of the GPU; empty for the host's memory."""
+
+
+class DeviceOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What colocated engines may hold of their GPUs from now on."""
+
+    turn: int
+    """Grows with every change, over restarts of the coordinator too; a lower one than was followed means nothing."""
+    memory: EngineMemory
+    engines: tuple[Incarnation, ...]
+    """Process starts that it is about; any other colocated one holds nothing until it is among them."""
+
+
+class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a colocated engine holds of its GPU."""
+
+    turn: int
+    """Of the newest order that it has obeyed; -1 before the first."""
+    memory: EngineMemory
+    """What it may be holding: more than the order says while it obeys."""
+    digest: str = ""
+    """Manifest digest of the weights that it has committed and still holds; empty without any."""
+    problem: str = ""
+    """Why it has not obeyed the newest order yet, where it has tried."""
+    figures: MemoryFigures | None = None
+    """Bytes at this moment."""
+
+
 class RolloutOffer(msgspec.Struct, frozen=True, kw_only=True):
     """What a rollout replica can do."""
 
@@ -75,6 +126,10 @@ class RolloutOffer(msgspec.Struct, frozen=True, kw_only=True):
     """Whether equal seeds give equal samples."""
     is_deterministic: bool
     """Whether samples do not depend on what shares a forward batch."""
+    is_colocated: bool = False
+    """Whether it shares its GPUs with the learner, and holds of them what `Desired.device` says."""
+    started: int = 0
+    """When its process started, in clock ticks after boot (field 22 of /proc/PID/stat); 0 where it is not colocated."""
 
 
 class EnvironmentOffer(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +203,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """Versions a broadcaster can serve."""
     is_draining: bool = False
     """Whether it wants to leave once what it holds is done."""
+    device: DeviceReport | None = None
+    """What a colocated rollout's engine holds of its GPU; nil for everyone else."""
 
 
 class RewardRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +245,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """How often the peer should send a Heartbeat."""
     liveness_s: float = 10.0
     """A peer silent for this long is presumed dead."""
+    device: DeviceOrder | None = None
+    """What colocated engines may hold of their GPUs; nil where learner and engines share none."""
     should_drain: bool = False
     """Whether this peer should finish what it holds and leave."""
     should_register: bool = False

@@ -1,10 +1,13 @@
 """Coordinator and trainer ranks: steps to execute, versions to publish, checkpoints to write."""
 
+from enum import StrEnum
+
 import msgspec
 import numpy as np
 
 from tetrad_wire.arrays import require, require_range
 from tetrad_wire.ids import Incarnation, PolicyVersion
+from tetrad_wire.messages.membership import MemoryFigures
 
 
 class RankReady(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +23,8 @@ class RankReady(msgspec.Struct, frozen=True, kw_only=True):
     """Process id of the rank."""
     step: int
     """Training step that the loaded weights have executed."""
+    figures: MemoryFigures | None = None
+    """Bytes at this moment, where learner and engines share their GPUs."""
 
 
 class ExecuteStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +92,8 @@ class StepExecuted(msgspec.Struct, frozen=True, kw_only=True):
     """Of the ExecuteStep."""
     metrics: dict[str, float] = {}
     """From rank 0 only, already reduced over ranks."""
+    figures: MemoryFigures | None = None
+    """Bytes at this moment, where learner and engines share their GPUs."""
 
 
 class StepCredited(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,3 +205,32 @@ class CheckpointSaved(msgspec.Struct, frozen=True, kw_only=True):
     """Of the SaveCheckpoint."""
     seconds: float
     """Time that writing took."""
+
+
+class StatePlace(StrEnum):
+    """Where a rank keeps its parameters, moments, reference and critic."""
+
+    DEVICE = "device"
+    """Where it computes: it can execute, publish and save."""
+    HOST = "host"
+    """In the host's memory: its GPU is free for an engine."""
+
+
+class MoveState(msgspec.Struct, frozen=True, kw_only=True):
+    """Bring all that a rank holds to another place; answered by StateMoved. Repeating it is safe."""
+
+    place: StatePlace
+
+
+class StateMoved(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a rank holds is where MoveState said."""
+
+    rank: int
+    """From 0."""
+    place: StatePlace
+    num_bytes: int
+    """That were moved; 0 where both places are one memory."""
+    seconds: float
+    """Time that it took."""
+    figures: MemoryFigures
+    """Bytes afterwards."""

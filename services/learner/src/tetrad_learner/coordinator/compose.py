@@ -22,6 +22,7 @@ from tetrad_learner.coordinator.loading import Loading
 from tetrad_learner.coordinator.loggers.guarded import Failures
 from tetrad_learner.coordinator.loggers.opening import METRICS, check_loggers, open_loggers
 from tetrad_learner.coordinator.mailroom import Mailroom
+from tetrad_learner.coordinator.memory_ledger import MemoryLedger
 from tetrad_learner.coordinator.payloads import Payloads
 from tetrad_learner.coordinator.performer import Performer
 from tetrad_learner.coordinator.registry import Registry
@@ -80,6 +81,7 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
             reporting=_reporting(
                 metrics, config, folder, run=listener.stamp.run, epoch_steps=_steps_per_epoch(config, training)
             ),
+            memory=MemoryLedger(metrics),
             payloads=Payloads(),
             handle=lambda _event: None,
             spawn=lambda _work: None,
@@ -179,6 +181,7 @@ def core_config(config: RunConfig, *, num_steps: int) -> CoreConfig:
         max_sample_batches=trainer.algorithm.dynamic_sampling.max_sample_batches,
         min_replace_ratio=trainer.algorithm.dynamic_sampling.min_replace_ratio,
         max_drops_per_step=max(64, 2 * trainer.train_batch_size),
+        is_colocated=trainer.placement.colocate_all,
         is_deterministic=generator.deterministic,
     )
 
@@ -296,6 +299,8 @@ def _summarise(performer: Performer, config: RunConfig) -> None:
         "samples_evaluated": performer.reporting.num_evaluated,
         "seed": config.trainer.seed,
     }
+    if config.trainer.placement.colocate_all:
+        summary["device_phases"] = performer.memory.table()
     write_summary(folder / "summary.json", json.loads(json.dumps(summary)))
 
 

@@ -46,10 +46,8 @@ def _write(db: sqlite3.Connection, fact: fa.Fact) -> None:
                 (fact.lineage, fact.step),
             )
         case fa.LineageOpened():
-            db.execute(
-                "INSERT INTO lineages (lineage, from_step, attempt) VALUES (?, ?, ?)",
-                (fact.lineage, fact.from_step, fact.attempt),
-            )
+            row = (fact.lineage, fact.from_step, fact.attempt)
+            db.execute("INSERT INTO lineages (lineage, from_step, attempt) VALUES (?, ?, ?)", row)
             _rewind(db, fact.from_step)
         case fa.VersionMinted():
             db.execute(
@@ -70,8 +68,21 @@ def _write(db: sqlite3.Connection, fact: fa.Fact) -> None:
             db.execute("INSERT INTO skipped_steps (step) VALUES (?)", (fact.step,))
         case fa.RunChanged():
             db.execute("INSERT INTO run_states (state, reason) VALUES (?, ?)", (fact.state.value, fact.reason))
+        case fa.PhaseEntered() | fa.HolderAdmitted() | fa.HolderGone():
+            _write_device(db, fact)
         case _:
             raise AssertionError(f"no table for {type(fact).__name__}")
+
+
+def _write_device(db: sqlite3.Connection, fact: fa.PhaseEntered | fa.HolderAdmitted | fa.HolderGone) -> None:
+    match fact:
+        case fa.PhaseEntered():
+            db.execute("INSERT INTO device_phases (phase, turn) VALUES (?, ?)", (fact.phase.value, fact.turn))
+        case fa.HolderAdmitted():
+            row = (fact.engine, fact.process)
+            db.execute("INSERT OR IGNORE INTO device_holders (engine, process) VALUES (?, ?)", row)
+        case fa.HolderGone():
+            db.execute("DELETE FROM device_holders WHERE engine = ?", (fact.engine,))
 
 
 def _rewind(db: sqlite3.Connection, from_step: int) -> None:

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 
+from tetrad_learner.coordinator.core.device_phases import DevicePhase
 from tetrad_learner.coordinator.core.image import GroupImage, LeaseImage, LedgerImage, SlotImage, StepImage
 from tetrad_learner.coordinator.core.tables import LeaseState, SlotState, StepState
 from tetrad_learner.coordinator.core.versions import Version
@@ -21,6 +22,7 @@ def load_image(db: sqlite3.Connection) -> LedgerImage:
     last = db.execute("SELECT state, reason FROM run_states ORDER BY seq DESC LIMIT 1").fetchone()
     if last is not None:
         image.state, image.reason = RunState(last[0]), last[1]
+    _load_device(db, image)
     return image
 
 
@@ -61,3 +63,11 @@ def _load_steps(db: sqlite3.Connection, image: LedgerImage) -> None:
 def _load_versions(db: sqlite3.Connection, image: LedgerImage) -> None:
     for number, lineage, step, digest in db.execute("SELECT version, lineage, step, digest FROM versions"):
         image.versions[PolicyVersion(number)] = Version(PolicyVersion(number), lineage, step, digest)
+
+
+def _load_device(db: sqlite3.Connection, image: LedgerImage) -> None:
+    last = db.execute("SELECT phase, turn FROM device_phases ORDER BY seq DESC LIMIT 1").fetchone()
+    if last is not None:
+        image.device.phase, image.device.turn = DevicePhase(last[0]), last[1]
+    for engine, process in db.execute("SELECT engine, process FROM device_holders ORDER BY rowid"):
+        image.device.holders[Incarnation(engine)] = process

@@ -21,6 +21,7 @@ from tetrad_learner.coordinator.evaluation import EvaluationRound
 from tetrad_learner.coordinator.figures import Stopwatch, batch_figures, drawn_figures
 from tetrad_learner.coordinator.loading import Loading
 from tetrad_learner.coordinator.mailroom import Mailroom
+from tetrad_learner.coordinator.memory_ledger import MemoryLedger
 from tetrad_learner.coordinator.orders import step_orders
 from tetrad_learner.coordinator.payloads import Payloads
 from tetrad_learner.coordinator.rank_set import RankSet, start_ranks
@@ -37,8 +38,8 @@ from tetrad_trajectories.errors import CheckpointError, CorruptJournalError
 from tetrad_trajectories.journal import JournalStep, places, prune, read_step, step_path, write_step
 from tetrad_transport import Listener
 from tetrad_wire.messages.leases import SampleFinished
-from tetrad_wire.messages.membership import WantedWeights
-from tetrad_wire.messages.steps import PublishWeights, SaveCheckpoint
+from tetrad_wire.messages.membership import DeviceOrder, WantedWeights
+from tetrad_wire.messages.steps import MoveState, PublishWeights, SaveCheckpoint
 
 log = get_logger(__name__)
 
@@ -63,6 +64,7 @@ class Performer:
     checkpoints: Checkpoints
     loading: Loading
     reporting: Reporting
+    memory: MemoryLedger
     payloads: Payloads
     handle: Raise
     spawn: Spawn
@@ -124,6 +126,10 @@ class Performer:
                 self.spawn(self._save(effect))
             case ef.StartRanks():
                 self.spawn(self._start_ranks(effect))
+            case ef.EnterPhase():
+                self._enter_phase(effect)
+            case ef.MoveState():
+                self._order_ranks(MoveState(place=effect.place))
             case ef.OpenEvaluation():
                 self.evaluation, self.answers = EvaluationRound(effect.round, self.tasks.evaluation), []
             case ef.ReportEvaluation():
@@ -239,11 +245,22 @@ class Performer:
         if not ranks.is_complete:
             self.loading.note(ranks.load, is_loaded=False)
         self.reporting.ranks_lost.inc()
+        for rank in range(ranks.world_size):
+            self.memory.forget(f"trainer-{rank}")
         self.spawn(self._bury(ranks, reason))
 
     async def _bury(self, ranks: RankSet, reason: str) -> None:
         await ranks.kill()
         self.handle(ev.RanksLost(now=self.now(), reason=reason))
+
+    def _order_ranks(self, body: MoveState) -> None:
+        if self.ranks is not None and not self.ranks.send(self.listener, body, self.now()):
+            self.lose_ranks("a rank could not be reached")
+
+    def _enter_phase(self, effect: ef.EnterPhase) -> None:
+        self.memory.enter(effect.phase, self.now())
+        self.registry.permit(DeviceOrder(turn=effect.turn, memory=effect.memory, engines=effect.engines))
+        self.mailroom.tell_everyone()
 
     # ---- versions and checkpoints
 

@@ -12,12 +12,15 @@ from tetrad_learner.coordinator.performer import Performer
 from tetrad_learner.coordinator.rank_set import RankSet
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import PeerId
+from tetrad_wire.messages.membership import Role
 from tetrad_wire.messages.steps import (
     CheckpointCopied,
     CheckpointFailed,
     CheckpointSaved,
     PublishFailed,
     RankReady,
+    StateMoved,
+    StatePlace,
     StepCredited,
     StepExecuted,
     StepFailed,
@@ -38,6 +41,7 @@ RANK_REPORTS: Final = (
     CheckpointCopied,
     CheckpointSaved,
     CheckpointFailed,
+    StateMoved,
 )
 # From the first rank's word that a step is poisoned to the end of the run: every rank is to have written its dump.
 EVIDENCE_S: Final = 5.0
@@ -51,12 +55,13 @@ class RankReports:
         self._executed: dict[tuple[int, int], set[int]] = defaultdict(set)
         self._copied: dict[int, set[int]] = defaultdict(set)
         self._saved: dict[int, set[int]] = defaultdict(set)
+        self._moved: dict[StatePlace, set[int]] = defaultdict(set)
         self._failed: set[int] = set()
         self._have_all_failed = asyncio.Event()
 
     def forget(self) -> None:
         """The set is gone: what only some of its ranks reported means nothing."""
-        for reported in (self._executed, self._copied, self._saved, self._failed):
+        for reported in (self._executed, self._copied, self._saved, self._moved, self._failed):
             reported.clear()
         self._have_all_failed.clear()
 
@@ -73,6 +78,7 @@ class RankReports:
 
     def _welcome(self, ranks: RankSet, peer: PeerId, ready: RankReady) -> None:
         now = self._performer.now()
+        self._note_memory(ready)
         if ready.incarnation == ranks.incarnation and ranks.welcome(peer, ready, now):
             log.info("ranks_ready", world_size=ranks.world_size, step=ready.step)
             self._performer.loading.note(ranks.load, is_loaded=True)
@@ -100,11 +106,27 @@ class RankReports:
                 self._take_saved(ranks, body)
             case CheckpointFailed():
                 self._take_failed_save(ranks, body)
+            case StateMoved():
+                self._take_moved(ranks, body)
+
+    def _note_memory(self, body: RankReady | StepExecuted | StateMoved) -> None:
+        self._performer.memory.note(Role.TRAINER, f"trainer-{body.rank}", body.figures)
+
+    def _take_moved(self, ranks: RankSet, body: StateMoved) -> None:
+        self._note_memory(body)
+        done = self._moved[body.place]
+        done.add(body.rank)
+        if len(done) == ranks.world_size:
+            del self._moved[body.place]
+            ranks.is_busy = False
+            log.info("ranks_moved", place=body.place.value, bytes=body.num_bytes, seconds=round(body.seconds, 3))
+            self._performer.handle(ev.RanksMoved(now=self._performer.now(), place=body.place))
 
     def _take_executed(self, ranks: RankSet, body: StepExecuted) -> None:
         performer = self._performer
         done = self._executed[body.step, body.lineage]
         done.add(body.rank)
+        self._note_memory(body)
         if body.rank == 0:
             performer.reporting.note_rank(body.step, body.metrics)
         if len(done) == ranks.world_size:

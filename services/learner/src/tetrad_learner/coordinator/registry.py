@@ -7,6 +7,7 @@ from tetrad_transport import PeerId
 from tetrad_wire.ids import Incarnation, RunId
 from tetrad_wire.messages.membership import (
     Desired,
+    DeviceOrder,
     Heartbeat,
     Hello,
     RewardRoute,
@@ -40,6 +41,8 @@ class Registry:
     liveness_s: float = 6.0
     state: RunState = RunState.STARTING
     weights: WantedWeights | None = None
+    device: DeviceOrder | None = None
+    """What colocated engines may hold; None where there are none, and before this coordinator has decided."""
     generation: int = 1
     members: dict[Incarnation, MemberRecord] = field(default_factory=dict)
     _by_role: dict[Role, dict[Incarnation, MemberRecord]] = field(default_factory=lambda: {role: {} for role in Role})
@@ -103,6 +106,11 @@ class Registry:
         self.weights = weights
         self.generation += 1
 
+    def permit(self, order: DeviceOrder) -> None:
+        """Change what colocated engines may hold."""
+        self.device = order
+        self.generation += 1
+
     def grader_version(self, env_class: str) -> str | None:
         """The grader that the newest willing reward replica uses for an environment; None without a replica.
 
@@ -126,6 +134,7 @@ class Registry:
             state=self.state,
             run=self.run,
             weights=self.weights,
+            device=self.device,
             rewards=tuple(self._routes()),
             broadcaster=broadcaster.hello.endpoint if broadcaster else "",
             heartbeat_s=self.heartbeat_s,

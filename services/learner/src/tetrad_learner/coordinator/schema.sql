@@ -62,3 +62,10 @@ CREATE TABLE IF NOT EXISTS run_states (
     state TEXT NOT NULL,
     reason TEXT NOT NULL
 ) STRICT;
+-- Whose turn it was on the GPUs that learner and engines share, and who may hold memory of them.
+CREATE TABLE IF NOT EXISTS device_phases (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    phase TEXT NOT NULL,
+    turn INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS device_holders (engine TEXT PRIMARY KEY, process TEXT NOT NULL) STRICT;

@@ -17,6 +17,7 @@ from tetrad_learner.coordinator.core.image import restore
 from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_learner.coordinator.core.outcome import Outcome
 from tetrad_learner.coordinator.evaluation import Verdict
+from tetrad_learner.coordinator.holder_processes import is_dead, is_here, process_of
 from tetrad_learner.coordinator.performer import Performer
 from tetrad_learner.coordinator.rank_reports import RANK_REPORTS, RankReports
 from tetrad_learner.coordinator.samples import content_digest, to_payload
@@ -188,8 +189,14 @@ class Coordinator:
         else:
             performer.mailroom.tell(peer)
         if hello.rollout is not None:
-            joined = ev.EngineJoined(now=now, incarnation=hello.incarnation, credit=hello.rollout.credit)
-            self._handle(joined)
+            self._handle(
+                ev.EngineJoined(
+                    now=now,
+                    incarnation=hello.incarnation,
+                    credit=hello.rollout.credit,
+                    process=process_of(hello),
+                )
+            )
 
     def _retire_namesakes(self, hello: Hello) -> None:
         """A restarted replica takes the place of its former self at once, not after a silence."""
@@ -198,6 +205,9 @@ class Coordinator:
             if is_former and record.hello.incarnation != hello.incarnation:
                 self._performer.registry.replaced.add(record.hello.incarnation)
                 self._forget(record.hello.incarnation, "replaced by a new start")
+                if not is_here(process_of(record.hello)):
+                    # Nobody can look: whoever starts a replica on another host ends its former self first.
+                    self._handle(ev.EngineGone(now=self._now(), incarnation=record.hello.incarnation))
 
     def _take_heartbeat(self, peer: PeerId, beat: Heartbeat) -> None:
         performer, now = self._performer, self._now()
@@ -218,8 +228,12 @@ class Coordinator:
                     certificate=beat.certificate,
                     is_draining=beat.is_draining,
                     progress=progress,
+                    device=beat.device,
                 )
             )
+            if beat.device is not None:
+                performer.memory.note(Role.ROLLOUT, record.hello.name, beat.device.figures)
+                performer.memory.note_problem(record.hello.name, beat.device.problem)
         elif record.hello.role is Role.BROADCASTER:
             self._handle(ev.BroadcasterHolds(now=now, versions=beat.holds))
         if performer.registry.generation != generation:
@@ -260,6 +274,7 @@ class Coordinator:
             self._forgive(now - self._last_tick)
             self._last_tick = now
             self._check_members(now)
+            self._bury_holders(now)
             self._handle(ev.Ticked(now=now))
             self._export()
 
@@ -285,6 +300,13 @@ class Coordinator:
             if fault is not None:
                 self._reports.forget()
                 performer.lose_ranks(fault)
+
+    def _bury_holders(self, now: float) -> None:
+        """A colocated engine holds its memory until its process is dead, however silent it is."""
+        for engine, holder in list(self._core.device.holders.items()):
+            if is_dead(holder.process):
+                log.info("device_holder_gone", incarnation=engine, process=holder.process)
+                self._handle(ev.EngineGone(now=now, incarnation=engine))
 
     def _export(self) -> None:
         reporting = self._performer.reporting

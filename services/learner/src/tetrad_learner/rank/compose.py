@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from tetrad_config import RunConfig, TrainerSettings, threads_per_process
 from tetrad_learner.rank.device_copies import DeviceCopies
 from tetrad_learner.rank.link import Link, LinkDownError
+from tetrad_learner.rank.memory import memory_figures
 from tetrad_learner.rank.options import trainer_options
 from tetrad_learner.rank.shell import RankShell
 from tetrad_learner.trainer.engine import Trainer
@@ -57,7 +59,11 @@ def run_rank(settings: TrainerSettings, config: RunConfig, orders: Orders) -> in
     step = trainer.load(orders.load).step if orders.load is not None else 0
     shell = _shell(settings, config, trainer, link, incarnation=hello.incarnation)
     set_name = Incarnation(orders.set_name)
-    link.send(RankReady(rank=rank, world_size=world_size, incarnation=set_name, pid=os.getpid(), step=step))
+    is_shared = config.trainer.placement.colocate_all
+    figures = memory_figures(trainer.ranks.device) if is_shared else None
+    link.send(
+        RankReady(rank=rank, world_size=world_size, incarnation=set_name, pid=os.getpid(), step=step, figures=figures)
+    )
     try:
         return _obey(shell)
     finally:
@@ -94,6 +100,7 @@ def _shell(
         evidence=settings.run_dir / "poisoned",
         copies=_device_copies(config, trainer, link, incarnation=incarnation),
         is_host_served=not serves_own_gpus_only(config),
+        figures=partial(memory_figures, trainer.ranks.device) if config.trainer.placement.colocate_all else None,
     )
 
 

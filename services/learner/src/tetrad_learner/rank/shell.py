@@ -4,6 +4,7 @@ Owns the trainer and, on rank 0, the publisher. Decides nothing.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from tetrad_learner.publishing import Published, Publisher, PublishError
 from tetrad_learner.rank.device_copies import DeviceCopies, DeviceCopy
 from tetrad_learner.rank.evidence import write_evidence
 from tetrad_learner.rank.link import Link
+from tetrad_learner.rank.memory import memory_figures
 from tetrad_learner.rank.step_warnings import warn_about
 from tetrad_learner.trainer.batch import StepBatch
 from tetrad_learner.trainer.checkpoint_copy import CheckpointWriter
@@ -26,14 +28,18 @@ from tetrad_weights.errors import WeightsError
 from tetrad_weights.layout import Parameter, lay_out
 from tetrad_wire import WireError
 from tetrad_wire.ids import Incarnation
+from tetrad_wire.messages.membership import MemoryFigures
 from tetrad_wire.messages.steps import (
     CheckpointCopied,
     CheckpointFailed,
     CheckpointSaved,
     ExecuteStep,
+    MoveState,
     PublishFailed,
     PublishWeights,
     SaveCheckpoint,
+    StateMoved,
+    StatePlace,
     StepCredited,
     StepExecuted,
     StepFailed,
@@ -43,6 +49,8 @@ from tetrad_wire.messages.steps import (
 
 log = get_logger(__name__)
 
+Figures = Callable[[], MemoryFigures]
+"""What this rank holds at the moment, where learner and engines share their GPUs."""
 PUBLISH_SLACK_S: Final = 30.0
 # For a checkpoint that is nearly written when the ranks are told to leave; less than the grace that they get.
 WRITE_GRACE_S: Final = 5.0
@@ -63,6 +71,7 @@ class RankShell:
         evidence: Path,
         copies: DeviceCopies | None = None,
         is_host_served: bool = True,
+        figures: Figures | None = None,
     ) -> None:
         self._trainer = trainer
         self._link = link
@@ -70,6 +79,7 @@ class RankShell:
         self._update_epochs = update_epochs
         self._publish_timeout_s = publish_timeout_s
         self._evidence = evidence
+        self._figures = figures
         self._rank = trainer.ranks.rank
         # In the engines' number format: they take bytes as they are.
         self._layout = lay_out(Parameter(s.name, weights_dtype, s.shape) for s in trainer.weight_shapes())
@@ -93,6 +103,8 @@ class RankShell:
                     self._publish(order)
                 case SaveCheckpoint():
                     self._save(order)
+                case MoveState():
+                    self._move(order)
                 case _:
                     log.warning("order_not_for_a_rank", kind=type(order).__name__)
 
@@ -129,7 +141,10 @@ class RankShell:
                 advantages=result.advantages,
             )
         )
-        self._link.send(StepExecuted(rank=self._rank, step=order.step, lineage=order.lineage, metrics=metrics))
+        figures = self._figures() if self._figures else None
+        self._link.send(
+            StepExecuted(rank=self._rank, step=order.step, lineage=order.lineage, metrics=metrics, figures=figures)
+        )
 
     def _fail(self, order: ExecuteStep, error: NonFiniteError) -> None:
         """Keep what was executed for whoever looks into it, then say so; the coordinator ends the run."""
@@ -137,6 +152,15 @@ class RankShell:
         folder = write_evidence(self._evidence, order, rank=self._rank, error=str(error), strange=strange)
         self._link.send(
             StepFailed(rank=self._rank, step=order.step, lineage=order.lineage, reason=str(error), evidence=str(folder))
+        )
+
+    def _move(self, order: MoveState) -> None:
+        """Bring everything to the host, or back; the coordinator says when a GPU is for whom."""
+        began = time.monotonic()
+        num_bytes = self._trainer.offload() if order.place is StatePlace.HOST else self._trainer.load_back()
+        seconds, figures = time.monotonic() - began, memory_figures(self._trainer.ranks.device)
+        self._link.send(
+            StateMoved(rank=self._rank, place=order.place, num_bytes=num_bytes, seconds=seconds, figures=figures)
         )
 
     def _save(self, order: SaveCheckpoint) -> None:

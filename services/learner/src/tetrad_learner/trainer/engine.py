@@ -6,7 +6,7 @@ order. Must not know of sockets, the ledger, versions or the run file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Self
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from tetrad_learner.trainer.batch import StepBatch
 from tetrad_learner.trainer.checkpoint import copy_trainer_state, live_tensors, load_trainer_state
@@ -26,7 +26,7 @@ from tetrad_learner.trainer.errors import CheckpointError
 from tetrad_learner.trainer.export import Placement, WeightShape, fill, fill_on_device, weight_shapes
 from tetrad_learner.trainer.fingerprint import bit_sum
 from tetrad_learner.trainer.hf_folder import copy_hf_weights
-from tetrad_learner.trainer.model import load_policy, resolve_folder
+from tetrad_learner.trainer.model import free_gathered, load_policy, resolve_folder
 from tetrad_learner.trainer.optimizer import PolicyOptimizer
 from tetrad_learner.trainer.options import CheckpointPosition, TrainerOptions
 from tetrad_learner.trainer.passes import Models
@@ -34,6 +34,7 @@ from tetrad_learner.trainer.policy import Policy, named_weights
 from tetrad_learner.trainer.progress import OnProgress, Progress
 from tetrad_learner.trainer.ranks import Ranks, join, leave
 from tetrad_learner.trainer.reference import Reference
+from tetrad_learner.trainer.residence import Residence
 from tetrad_learner.trainer.step import Optimizers, StepResult, TrainingStep
 
 CRITIC_STEPS: Final = "critic_optimizer_steps"
@@ -66,6 +67,7 @@ class Trainer:
         self._base_sum = None if policy.adapters is None else bit_sum((w for _, w in named_weights(policy)), ranks)
         self._optimizer = PolicyOptimizer(policy.causal_lm.named_parameters(), options=options.optimizer)
         self._critic, self._critic_optimizer = critic, _critic_optimizer(critic, options)
+        self._residence = Residence(self._held, device=ranks.device)
         self._step = TrainingStep(
             models=Models(policy=policy, reference=reference, critic=critic),
             optimizers=Optimizers(policy=self._optimizer, critic=self._critic_optimizer),
@@ -91,6 +93,7 @@ class Trainer:
 
     def execute(self, batch: StepBatch, *, on_progress: OnProgress = unheard) -> StepResult:
         """Train on the batch; see TrainingStep.execute for what it raises."""
+        self._residence.require_here()
         if self._reference is not None:
             self._reference.catch_up(self._policy, step=batch.step)
         return self._step.execute(batch, on_progress=on_progress)
@@ -101,14 +104,17 @@ class Trainer:
 
     def export_into(self, buffer: memoryview | NDArray[np.uint8] | None, layout: Sequence[Placement]) -> None:
         """Copy all weights into rank 0's buffer at their places; the other ranks pass None."""
+        self._residence.require_here()
         fill(self._policy, buffer=buffer, layout=layout)
 
     def export_on_device(self, buffer: Tensor, layout: Sequence[Placement]) -> None:
         """Copy all weights to their places in uint8 memory on this rank's GPU; every rank passes memory of its own."""
+        self._residence.require_here()
         fill_on_device(self._policy, buffer=buffer, layout=layout)
 
     def copy(self, *, step: int, lineage: int) -> CheckpointCopy:
         """Copy what a checkpoint holds; training may go on while the copy is written by another thread."""
+        self._residence.require_here()
         position = CheckpointPosition(
             step=step, lineage=lineage, optimizer_steps=self._optimizer.steps_taken, numbers=self._numbers()
         )
@@ -117,6 +123,24 @@ class Trainer:
             trainer=copy_trainer_state(self._tensors(), position, self.ranks),
             group=self._writers(),
         )
+
+    def offload(self) -> int:
+        """Bring all that this rank holds to the host and free its GPU; return the bytes that were moved.
+
+        Gradients are forgotten. Without a GPU there is nothing to free: 0. Repeating it is safe.
+        """
+        if self.ranks.device.type == "cpu":
+            return 0
+        for optimizer in (self._optimizer, self._critic_optimizer):
+            if optimizer is not None:
+                optimizer.forget()
+        for model in self._models():
+            free_gathered(model)
+        return self._residence.offload()
+
+    def load_back(self) -> int:
+        """Bring it back to where this rank computes, bit for bit; return the bytes. Repeating it is safe."""
+        return self._residence.load_back()
 
     def save(self, folder: Path, *, step: int, lineage: int) -> None:
         """Write a checkpoint into `folder`: a Hugging Face folder plus `trainer/`."""
@@ -150,6 +174,22 @@ class Trainer:
     def close(self) -> None:
         """Leave the process group; nothing may be called afterwards."""
         leave()
+
+    def _models(self) -> Iterator[nn.Module]:
+        yield self._policy
+        if self._reference is not None and self._reference.model is not self._policy:
+            yield self._reference.model
+        if self._critic is not None:
+            yield self._critic
+
+    def _held(self) -> Iterator[Tensor]:
+        """Everything that stays from step to step: weights, buffers and moments."""
+        for model in self._models():
+            yield from model.parameters()
+            yield from model.buffers()
+        for optimizer in (self._optimizer, self._critic_optimizer):
+            if optimizer is not None:
+                yield from optimizer.moments().values()
 
     def _tensors(self) -> dict[str, Tensor]:
         """All live tensors of a checkpoint."""

@@ -159,6 +159,13 @@ def shard(
         sharded.set_force_sum_reduction_for_comms(True)
 
 
+def free_gathered(model: nn.Module) -> None:
+    """Let go of weights that a pass has left gathered: those around the layers, after one without a backward pass."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
 def decoder_layers(causal_lm: PreTrainedModel) -> list[nn.Module]:
     """Return the modules that the model's author says must stay whole: its decoder layers."""
     names = set(causal_lm._no_split_modules or ())

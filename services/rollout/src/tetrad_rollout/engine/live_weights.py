@@ -139,12 +139,10 @@ class LiveWeights:
             self.status = step(self.status, WeightEvent.WAKE)
 
     def release_stage(self) -> None:
-        """Give the stage buffer's memory back."""
+        """Give the stage buffer's memory back; what was staged and not committed is lost."""
         with self._lock:
             if self.status.state in _IN_STAGE:
-                raise WeightStateError(
-                    f"version {self.status.staged_version} is being staged; commit it before sleep()"
-                )
+                self.status = step(self.status, WeightEvent.FAIL)
             self._flat.release_stage()
 
     def live_digest(self) -> str:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tetrad_rollout.engine.errors import InvalidRequestError
 from tetrad_rollout.engine.weight_state import WeightStatus
 from tetrad_wire.ids import PolicyVersion
+from tetrad_wire.messages.membership import MemoryFigures
 from tetrad_wire.messages.weights import DeviceHandle, Manifest, TensorSpec
 
 RequestId = NewType("RequestId", str)
@@ -251,7 +252,6 @@ class Engine(Protocol):
 
         Raises:
             LayoutError: names, dtypes or shapes are not the model's.
-            WeightStateError: in between a commit and its probe.
         """
         ...
 
@@ -305,11 +305,25 @@ class Engine(Protocol):
         ...
 
     async def sleep(self, tags: frozenset[MemoryTag] = ALL_TAGS) -> None:
-        """Release memory. Refused (EngineBusyError) while requests wait or run."""
+        """Release memory. Refused (EngineBusyError) while requests wait or run. Idempotent.
+
+        With WEIGHTS a stage that was not committed is given up: the engine is quarantined until it is staged again.
+        """
         ...
 
-    async def wake(self) -> None:
-        """Take back what `sleep` released and serve again; committed weights must be probed once more. Idempotent."""
+    async def wake(self, tags: frozenset[MemoryTag] = ALL_TAGS) -> None:
+        """Take back what `sleep` released of these; committed weights must be probed once more. Idempotent.
+
+        With its weights alone an engine can be staged and committed; it can be probed, and serves, once all is back.
+        """
+        ...
+
+    def memory(self) -> MemoryFigures:
+        """Bytes that it holds now where its weights are, and what is free there; cheap, callable from any thread."""
+        ...
+
+    def needed_to_wake(self, tags: frozenset[MemoryTag]) -> int:
+        """Bytes that `wake` of these will take from the device: what `sleep` released of them; 0 on a CPU."""
         ...
 
     def statistics(self) -> EngineStatistics:

@@ -37,8 +37,10 @@ from tetrad_rollout.engine.protocol import (
 from tetrad_rollout.engine.rows import Job
 from tetrad_rollout.engine.runner import Runner
 from tetrad_rollout.engine.stops import Decode
+from tetrad_runtime.host_memory import host_memory
 from tetrad_telemetry.logs import get_logger
 from tetrad_wire.ids import PolicyVersion
+from tetrad_wire.messages.membership import MemoryFigures
 from tetrad_wire.messages.weights import DeviceHandle, Manifest
 
 log = get_logger(__name__)
@@ -76,6 +78,7 @@ class ThreadedEngine:
         self._callers: dict[RequestId, _Caller] = {}
         self._mailbox: deque[Callable[[], None]] = deque()
         self._wakeup = threading.Condition()
+        self._released: frozenset[MemoryTag] = frozenset()
         self._is_paused = False
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name=f"{name}-engine", daemon=True)
@@ -147,9 +150,18 @@ class ThreadedEngine:
         """See `Engine.sleep`. On a CPU the live weights stay; WEIGHTS releases the stage buffer."""
         await self._call(lambda: self._sleep(tags))
 
-    async def wake(self) -> None:
+    async def wake(self, tags: frozenset[MemoryTag] = ALL_TAGS) -> None:
         """See `Engine.wake`."""
-        await self._call(self._wake)
+        await self._call(lambda: self._wake(tags))
+
+    def memory(self) -> MemoryFigures:
+        """See `Engine.memory`."""
+        memory = host_memory()
+        return MemoryFigures(used=memory.resident, free=memory.free, total=memory.total)
+
+    def needed_to_wake(self, tags: frozenset[MemoryTag]) -> int:  # noqa: ARG002 - it is the same for all
+        """See `Engine.needed_to_wake`."""
+        return 0
 
     async def close(self, *, timeout_s: float = 10.0) -> None:
         """See `Engine.close`."""
@@ -300,16 +312,18 @@ class ThreadedEngine:
         if not self._core.is_idle:
             num = self._core.running_samples + self._core.waiting_samples
             raise EngineBusyError(f"{num} samples are in flight; sleep needs an idle engine: abort or drain first")
-        if MemoryTag.WEIGHTS in tags:
+        if MemoryTag.WEIGHTS in tags - self._released:
             self._weights.release_stage()
-        if MemoryTag.KV_CACHE in tags:
+        if MemoryTag.KV_CACHE in tags - self._released:
             self._runner.clear()
-        self._core.is_asleep = True
+        self._released |= tags
+        self._core.is_asleep = bool(self._released)
 
-    def _wake(self) -> None:
-        if self._core.is_asleep:
+    def _wake(self, tags: frozenset[MemoryTag]) -> None:
+        if self._released & tags:
             self._weights.wake()
-        self._core.is_asleep = False
+        self._released -= tags
+        self._core.is_asleep = bool(self._released)
 
     def _end(self, reason: str) -> None:
         """Nobody may be left waiting: refuse what is in the mailbox, fail what is in flight."""

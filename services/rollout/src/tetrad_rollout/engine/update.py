@@ -12,12 +12,22 @@ async def switch_weights(engine: Engine, *, version: PolicyVersion, digest: str)
     quarantined: it must be staged again before it may generate. Wrap in `asyncio.timeout` to bound it; when
     that expires the engine is left paused, because nobody knows which weights it has.
     """
+    report = await commit_weights(engine, version=version, digest=digest)
+    return report, await prove_weights(engine)
+
+
+async def commit_weights(engine: Engine, *, version: PolicyVersion, digest: str) -> CommitReport:
+    """The first part: make the verified stage live. The engine stays paused until its weights are proven."""
     await engine.pause(PauseMode.IN_PLACE)
     try:
-        report = await engine.commit(version=version, digest=digest)
+        return await engine.commit(version=version, digest=digest)
     except (DigestMismatchError, WeightStateError):
         await engine.resume()
         raise
+
+
+async def prove_weights(engine: Engine) -> ProbeReport:
+    """The second part: compute with what is committed, then generate again."""
     probe = await engine.probe()
     await engine.resume()
-    return report, probe
+    return probe

@@ -2,8 +2,8 @@
 
 `step` takes what is known and an event and answers what is known then. `live_version` is what the engine
 computes with; it is *certified* only in between a passed probe and the next commit, wake or quarantine.
-Staging a newer version beside certified weights does not un-certify them; it has to wait for the probe of
-committed ones.
+Staging a newer version beside certified weights does not un-certify them; beside committed ones it takes the place of
+their probe: only what is committed next can be certified.
 """
 
 from collections.abc import Mapping
@@ -69,6 +69,7 @@ TRANSITIONS: Final[Mapping[tuple[WeightState, WeightEvent], WeightState]] = {
     (_S.PAUSED, _E.COMMIT): _S.COMMITTED,
     (_S.PAUSED, _E.WAKE): _S.PAUSED,
     (_S.PAUSED, _E.FAIL): _S.QUARANTINED,
+    (_S.COMMITTED, _E.BEGIN_STAGE): _S.STAGING,  # what slept is seeded anew, whether it was proven or not
     (_S.COMMITTED, _E.CERTIFY): _S.CERTIFIED,
     (_S.COMMITTED, _E.WAKE): _S.COMMITTED,
     (_S.COMMITTED, _E.FAIL): _S.QUARANTINED,

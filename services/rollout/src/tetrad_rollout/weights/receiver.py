@@ -90,7 +90,7 @@ class WeightReceiver:
         self._replica = replica
         self._timeout_s = timeout_s
         self._gpu = gpu
-        self._transports = tuple(way for way in transports if gpu or way is not WeightTransport.CUDA_IPC)
+        self._preferred = tuple(transports)
         self._backoff = backoff or Backoff(first_s=0.02, limit_s=0.5, jitter=0.5)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="weight-receiver")
         self._cuda_ipc = CudaIpc(self._thread)
@@ -127,6 +127,14 @@ class WeightReceiver:
         """Ask another broadcaster from the next fetch on."""
         self._connection = connection
 
+    @property
+    def _usable(self) -> tuple[WeightTransport, ...]:
+        return tuple(way for way in self._preferred if self._gpu or way is not WeightTransport.CUDA_IPC)
+
+    def read_on(self, gpu: str) -> None:
+        """From the next fetch on the engine reads memory of this GPU; an engine may be built later than we are."""
+        self._gpu = gpu
+
     def close(self) -> None:
         """End the thread; what is being fetched must have been cancelled."""
         self._thread.shutdown()
@@ -135,7 +143,7 @@ class WeightReceiver:
             filler.close()
 
     async def _fetch(self, version: PolicyVersion, stage: Stage, on_device: DeviceStage | None) -> Manifest:
-        left = [way for way in self._transports if on_device is not None or way is not WeightTransport.CUDA_IPC]
+        left = [way for way in self._usable if on_device is not None or way is not WeightTransport.CUDA_IPC]
         while True:
             offer = await self._pull(version, left)
             # The offer stands from here on, not from when the engine has a buffer ready.

@@ -62,6 +62,8 @@ class CoreConfig:
     """Times that the ranks may die in the same step."""
     max_rank_losses: int = 6
     """Times that the ranks may die in a row without a new step or checkpoint in between."""
+    is_colocated: bool = False
+    """Whether learner and engines share GPUs, and take turns on them."""
     is_deterministic: bool = False
     """Whether a repeated sample must equal the first bit for bit."""
 

@@ -3,12 +3,13 @@
 Every event first changes what it is about, then `_advance` does whatever has become possible.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 from tetrad_learner.coordinator.core import events as ev
 from tetrad_learner.coordinator.core import sampling, saving
 from tetrad_learner.coordinator.core.config import CoreConfig
+from tetrad_learner.coordinator.core.device_lease import DeviceLease
+from tetrad_learner.coordinator.core.device_need import need_of
 from tetrad_learner.coordinator.core.drops import DropAccount
 from tetrad_learner.coordinator.core.effects import (
     Acknowledge,
@@ -21,26 +22,22 @@ from tetrad_learner.coordinator.core.effects import (
     SaveCheckpoint,
     StartRanks,
 )
-from tetrad_learner.coordinator.core.engines import Engine, EngineBook
+from tetrad_learner.coordinator.core.engines import EngineBook
 from tetrad_learner.coordinator.core.facts import EvaluationClosed, RunChanged, StepMarkedPoisoned
 from tetrad_learner.coordinator.core.groups import Group, GroupBook, Slot
-from tetrad_learner.coordinator.core.keys import GroupKey
+from tetrad_learner.coordinator.core.judging import judge_unknown
+from tetrad_learner.coordinator.core.keys import GraderLookup, training
 from tetrad_learner.coordinator.core.leases import Lease, LeaseBook
+from tetrad_learner.coordinator.core.losses import RankLosses
 from tetrad_learner.coordinator.core.outcome import Outcome
+from tetrad_learner.coordinator.core.patience import Patience
 from tetrad_learner.coordinator.core.rounds import RoundBook
 from tetrad_learner.coordinator.core.steps import StepBook
 from tetrad_learner.coordinator.core.tables import RUN, DropReason, LeaseState, SlotState, follow
 from tetrad_learner.coordinator.core.versions import Version, VersionBook
-from tetrad_wire.ids import Draw, Incarnation, PolicyVersion, Token
+from tetrad_wire.ids import Incarnation, PolicyVersion, Token
 from tetrad_wire.messages.leases import Disposition, FailureKind, Lane
 from tetrad_wire.messages.membership import RunState
-
-GraderLookup = Callable[[GroupKey], str | None]
-"""The grader version that a replica would use for a group now; None while no replica serves it."""
-
-PUBLISH_RETRY_S: Final = 1.0
-# A silent broadcaster is asked for what it holds; a younger answer may still be on its way.
-REPUBLISH_AFTER_S: Final = 5.0
 
 
 class Core:
@@ -61,6 +58,7 @@ class Core:
         self.engines = EngineBook()
         self.steps = StepBook(self.out)
         self.versions = VersionBook(self.out)
+        self.device = DeviceLease(self.out, is_shared=config.is_colocated, timeout_s=config.stall_timeout_s)
         self.state = RunState.STARTING
         self.rounds = RoundBook(config, tuple(evaluation_sizes))
         self.poisoned: set[int] = set()
@@ -69,14 +67,11 @@ class Core:
         self.drops = DropAccount(config)
         self._sealing = sampling.Batch()
         self._heard_at: float | None = None
-        self._certified_at: float | None = None
-        self._published_at = 0.0
+        self._patience = Patience(config)
         self._num_starts = 0
-        self._num_losses = 0
+        self._losses = RankLosses(config)
         self._saves = saving.SaveAttempts()
         self._are_ranks_starting = False
-        # No engine has served for so long that the run saves what it has and fails.
-        self._is_giving_up = False
 
     def handle(self, event: ev.Event) -> Outcome:
         """Take one event; return its facts and effects, in order."""
@@ -107,7 +102,8 @@ class Core:
             self.leases.extend(seconds)
             self.engines.extend(seconds)
             self.rounds.deadline += seconds
-            self._certified_at = now
+            self.device.extend(seconds)
+            self._patience.since = now
 
     def _apply(self, event: ev.Event) -> None:
         match event:
@@ -118,10 +114,13 @@ class Core:
             case ev.EngineJoined():
                 held = len(self.leases.of_engine(event.incarnation))
                 self.engines.join(event.incarnation, credit=event.credit, num_leases=held, now=event.now)
+                self.device.admit(event.incarnation, event.process)
             case ev.EngineBeat():
                 self._hear(event)
             case ev.EngineLeft():
                 self._lose_engine(event.incarnation, "left", event.now)
+            case ev.EngineGone() | ev.RanksMoved():
+                self.device.take(event)
             case ev.LeaseGivenBack():
                 self._take_back(event)
             case ev.LeasesProgressed():
@@ -131,6 +130,7 @@ class Core:
                 self._are_ranks_starting = False
                 self.steps.open_lineage(event.step)
                 self.versions.publishing = None
+                self.device.start_ranks()
             case ev.RanksLost():
                 self._lose_ranks(event.reason)
             case ev.StepJournaled():
@@ -140,18 +140,14 @@ class Core:
             case ev.StepPoisoned():
                 self._poison(event)
             case ev.VersionOut():
-                self.versions.came_out(event.version, event.digest)
-                self._published_at = event.now
+                self.versions.came_out(event.version, event.digest, event.now)
             case ev.PublishFailed():
                 self._retry_publish(event)
             case ev.BroadcasterHolds():
                 self._check_broadcaster(event)
-            case ev.CheckpointCopied():
-                self.steps.note_copied(event.step)
-            case ev.CheckpointWritten():
-                self._cover(event)
-            case ev.CheckpointFailed():
-                self._retry_save(event)
+            case ev.CheckpointCopied() | ev.CheckpointWritten() | ev.CheckpointFailed():
+                if event.step == self.steps.saving:
+                    self._follow_save(event)
             case ev.CannotGoOn():
                 self._change_run(RunState.FAILED, event.reason)
             case ev.EvaluationReported():
@@ -165,7 +161,7 @@ class Core:
         if (event.step, event.lineage) == (self.steps.executing, self.steps.lineage):
             self.steps.finish(event.step)
             if event.step > self.steps.replay_until:
-                self._num_losses = 0
+                self._losses.forget()
 
     def _poison(self, event: ev.StepPoisoned) -> None:
         if (event.step, event.lineage) == (self.steps.executing, self.steps.lineage):
@@ -173,17 +169,18 @@ class Core:
             self.out.record(StepMarkedPoisoned(step=event.step))
             self._change_run(RunState.FAILED, f"step {event.step} is poisoned: {event.reason}")
 
-    def _cover(self, event: ev.CheckpointWritten) -> None:
-        if event.step == self.steps.saving:
-            self.steps.cover(event.step, event.folder)
-            self._num_losses = 0
-            self._saves.succeed()
-
-    def _retry_save(self, event: ev.CheckpointFailed) -> None:
-        if event.step == self.steps.saving:
-            self.steps.end_saving()
-            self._saves.wait(event.now)
-            self._fail_save(event.reason)
+    def _follow_save(self, event: ev.CheckpointCopied | ev.CheckpointWritten | ev.CheckpointFailed) -> None:
+        match event:
+            case ev.CheckpointCopied():
+                self.steps.note_copied(event.step)
+            case ev.CheckpointWritten():
+                self.steps.cover(event.step, event.folder)
+                self._losses.forget()
+                self._saves.succeed()
+            case ev.CheckpointFailed():
+                self.steps.end_saving()
+                self._saves.wait(event.now)
+                self._fail_save(event.reason)
 
     def _fail_save(self, reason: str) -> None:
         failed = self._saves.fail()
@@ -206,7 +203,7 @@ class Core:
 
     def _judge(self, event: ev.SampleArrived, group: Group | None) -> tuple[Disposition, str]:
         if group is None:
-            return self._judge_unknown(event.key)
+            return judge_unknown(event.key, cursor=self.groups.cursor)
         if not 0 <= event.index < len(group.slots):
             return Disposition.REFUSED, f"index {event.index} of a group of {len(group.slots)}"
         slot = group.slots[event.index]
@@ -218,13 +215,6 @@ class Core:
         if not self._is_admissible(event):
             return Disposition.REFUSED, f"policy versions {list(event.versions)} are too old"
         return Disposition.ACCEPTED, ""
-
-    def _judge_unknown(self, key: GroupKey) -> tuple[Disposition, str]:
-        if key.lane is Lane.EVAL:
-            return Disposition.DUPLICATE, "that evaluation is over"
-        if key.draw < self.groups.cursor:
-            return Disposition.DUPLICATE, "that group has its fate"
-        return Disposition.REFUSED, "that group was never drawn"
 
     def _check_equal(self, slot: Slot, event: ev.SampleArrived) -> None:
         is_same_work = self.versions.contents(slot.versions) == self.versions.contents(event.versions)
@@ -269,25 +259,16 @@ class Core:
 
     def _watch_engines(self, now: float) -> None:
         wanted = self.versions.wanted
-        if wanted is None or self.engines.certified(wanted.digest) or not self._has_work() or self._is_reloading():
-            self._certified_at = now
-            self._is_giving_up = False
-            if self.state is RunState.STALLED:
-                self._change_run(RunState.RUNNING, "an engine is certified again")
-            return
-        if self._certified_at is None:
-            self._certified_at = now
-        waited = now - self._certified_at
-        if waited > self.config.stall_timeout_s:
-            self._is_giving_up = True
-            # What the ranks have learned is saved first; for that they get as long again.
-            if saving.is_all_saved(self.steps) or waited > 2 * self.config.stall_timeout_s:
-                self._change_run(
-                    RunState.FAILED,
-                    f"no engine certified for version {wanted.number} within {self.config.stall_timeout_s:g} s",
-                )
-        elif waited > 3 * self.config.liveness_s and self.state is RunState.RUNNING:
-            self._change_run(RunState.STALLED, f"no engine is certified for version {wanted.number}")
+        # While the learner has the GPUs engines serve nobody; a run that gives up on them waits for its checkpoint.
+        is_lent = not self.device.may_grant and not self.is_giving_up
+        is_served = wanted is None or is_lent or bool(self.engines.certified(wanted.digest))
+        if wanted is None or is_served or not self._has_work() or self._is_reloading():
+            change = self._patience.renew(now, state=self.state)
+        else:
+            is_all_saved = saving.is_all_saved(self.steps)
+            change = self._patience.judge(now, state=self.state, version=wanted.number, is_all_saved=is_all_saved)
+        if change is not None:
+            self._change_run(*change)
 
     def _is_reloading(self) -> bool:
         """Whether the wanted weights are those of an earlier set of ranks: no engine can get them anew."""
@@ -298,19 +279,14 @@ class Core:
         return self.rounds.is_open or self.groups.num_open > 0 or self._may_draw()
 
     def _hear(self, event: ev.EngineBeat) -> None:
-        engine = self.engines.engines.get(event.incarnation)
-        if engine is None:
+        self.device.hear(event.incarnation, event.device)
+        if (engine := self.engines.engines.get(event.incarnation)) is None:
             return
         self.engines.hear(engine, certificate=event.certificate, is_draining=event.is_draining, now=event.now)
         for token, progress in event.progress.items():
             self.leases.renew(token, progress, event.now)
-        self._revoke_unknown(engine, event.progress)
-
-    def _revoke_unknown(self, engine: Engine, held: dict[Token, int]) -> None:
-        for token in held:
-            lease = self.leases.leases.get(token)
-            if lease is None or lease.engine != engine.incarnation:
-                self.out.do(Revoke(engine=engine.incarnation, token=token, reason="the lease has ended"))
+        for token in self.leases.ended(event.progress, engine=engine.incarnation):
+            self.out.do(Revoke(engine=engine.incarnation, token=token, reason="the lease has ended"))
 
     def _lose_engine(self, incarnation: Incarnation, reason: str, now: float) -> None:
         for lease in self.leases.of_engine(incarnation):
@@ -318,8 +294,7 @@ class Core:
         self.engines.leave(incarnation)
 
     def _take_back(self, event: ev.LeaseGivenBack) -> None:
-        lease = self.leases.leases.get(event.token)
-        if lease is None:
+        if (lease := self.leases.leases.get(event.token)) is None:
             return
         group = self.groups.groups[lease.key]
         if event.kind is FailureKind.DATA:
@@ -332,8 +307,7 @@ class Core:
 
     def _release(self, token: Token, state: LeaseState, reason: str, now: float) -> None:
         """End a lease through no fault of the prompt: the group goes to another engine after a pause."""
-        lease = self._end_lease(token, state, reason)
-        if lease is None:
+        if (lease := self._end_lease(token, state, reason)) is None:
             return
         group = self.groups.groups[lease.key]
         group.postpone(avoiding=lease.engine, now=now)
@@ -343,8 +317,7 @@ class Core:
             self._give_up(group, f"{group.infra_failures} attempts failed, the last: {reason}")
 
     def _end_lease(self, token: Token, state: LeaseState, reason: str) -> Lease | None:
-        lease = self.leases.end(token, state, reason)
-        if lease is None:
+        if (lease := self.leases.end(token, state, reason)) is None:
             return None
         group = self.groups.groups.get(lease.key)
         if group is not None and group.token == token:
@@ -376,18 +349,14 @@ class Core:
 
     def _lose_ranks(self, reason: str) -> None:
         step = self.steps.executing
-        self._num_losses += 1
         self._are_ranks_starting = False
         if self.steps.saving is not None:
             self._fail_save(reason)
         self.steps.lose_ranks()
+        self.device.lose_ranks()
         self.versions.publishing = None
-        if step is not None and self.steps.attempts.get(step, 0) >= self.config.max_step_attempts:
-            self._change_run(RunState.FAILED, f"the ranks died {self.steps.attempts[step]} times in step {step}")
-        elif self._num_losses >= self.config.max_rank_losses:
-            self._change_run(
-                RunState.FAILED, f"the ranks died {self._num_losses} times in a row and got nowhere: {reason}"
-            )
+        if excess := self._losses.excess(reason, step=step, attempts=self.steps.attempts):
+            self._change_run(RunState.FAILED, excess)
 
     def _seal_journaled(self, event: ev.StepJournaled) -> None:
         if event.step != self.steps.journaling:
@@ -400,27 +369,19 @@ class Core:
         self.drops.clear()
 
     def _retry_publish(self, event: ev.PublishFailed) -> None:
-        book = self.versions
-        if book.publishing is None or book.publishing.number != event.version:
-            return
-        book.publishing = None
-        book.num_failures += 1
-        book.retry_at = event.now + PUBLISH_RETRY_S
-        if book.num_failures >= self.config.max_publish_attempts:
-            self._change_run(
-                RunState.FAILED,
-                f"version {event.version} could not be published in {book.num_failures} attempts: {event.reason}",
-            )
+        num_failures = self.versions.fail(event.version, event.now)
+        if num_failures >= self.config.max_publish_attempts:
+            reason = f"version {event.version} could not be published in {num_failures} attempts: {event.reason}"
+            self._change_run(RunState.FAILED, reason)
 
     def _check_broadcaster(self, event: ev.BroadcasterHolds) -> None:
-        wanted = self.versions.wanted
-        if wanted is None or wanted.number in event.versions or self.versions.publishing is not None:
-            return
-        is_stale = wanted.lineage != self.steps.lineage or wanted.step != self.steps.executed
-        is_due = event.is_fresh or event.now - self._published_at > REPUBLISH_AFTER_S
-        if self.steps.is_idle and not is_stale and is_due:
-            self._published_at = event.now
-            self.versions.publish(wanted)
+        may_publish = self._are_ranks_free and self.device.may_publish
+        book, steps = self.versions, self.steps
+        book.note_held(event.versions)
+        if may_publish and book.is_seed_due(
+            event.now, is_fresh=event.is_fresh, step=steps.executed, lineage=steps.lineage
+        ):
+            book.publish_again(event.now)
 
     def _stop(self, reason: str) -> None:
         self._is_stopping = True
@@ -443,6 +404,7 @@ class Core:
     def _advance(self, now: float) -> None:
         """Do what can be done now; each part looks at the books and is safe to repeat."""
         for part in (
+            self._pass_device,
             self._start_ranks,
             self._journal_next,
             self._drive_ranks,
@@ -455,8 +417,22 @@ class Core:
                 return
             part(now)
 
+    def _pass_device(self, now: float) -> None:
+        """Give the GPUs that learner and engines share to whoever needs them now."""
+        if not self.device.is_shared:
+            return
+        was_granting = self.device.may_grant
+        failure = self.device.advance(need_of(self), now)
+        if was_granting and not self.device.may_grant:
+            self._revoke((Lane.EVAL, Lane.TRAIN), "the learner needs the GPUs")
+            if self.rounds.is_open:
+                self._end_round()
+                self.rounds.abandon()
+        if failure:
+            self._change_run(RunState.FAILED, failure)
+
     def _start_ranks(self, _now: float) -> None:
-        if not self.steps.are_ranks_ready and not self._are_ranks_starting:
+        if not self.steps.are_ranks_ready and not self._are_ranks_starting and self.device.may_start_ranks:
             self._are_ranks_starting = True
             self._num_starts += 1
             self.out.do(StartRanks(attempt=self._num_starts, sealed=self.steps.sealed))
@@ -497,16 +473,27 @@ class Core:
 
     def _drive_ranks(self, now: float) -> None:
         """Give idle ranks their next task: publish, save, execute, in that order."""
-        if not self.steps.is_idle or self.versions.publishing is not None:
+        if not self._are_ranks_free or self.versions.publishing is not None:
             return
-        if self._needs_publish() and not self._is_giving_up:
-            self._publish(now)
-        elif self._needs_checkpoint() and now >= self._saves.not_before:
+        if self.needs_publish() and not self.is_giving_up:
+            if self.device.may_publish:
+                self._publish(now)
+        elif self.needs_checkpoint() and now >= self._saves.not_before:
             # The ranks wait for the former checkpoint: of two that are being written neither would be whole in time.
             if self.steps.saving is None:
                 self.out.do(SaveCheckpoint(step=self.steps.begin_saving()))
-        elif self.steps.executed < self.steps.sealed and not self._awaits_evaluation() and not self._is_giving_up:
+        elif self.may_execute_next() and self.device.may_execute:
             self._execute_next()
+
+    def may_execute_next(self) -> bool:
+        """Whether there is a step to execute, and nothing that must happen before."""
+        is_sealed = self.steps.executed < self.steps.sealed
+        return is_sealed and not self.is_giving_up and not self._awaits_evaluation()
+
+    @property
+    def _are_ranks_free(self) -> bool:
+        """Whether the ranks wait for work, and have what they hold where they compute."""
+        return self.steps.is_idle and self.device.are_ranks_at_work
 
     def _execute_next(self) -> None:
         if self.steps.executed + 1 in self.poisoned:
@@ -526,7 +513,8 @@ class Core:
         is_replay = self.steps.executed < self.steps.replay_until
         return self.rounds.is_open or (not is_replay and self._is_evaluated(self.steps.executed))
 
-    def _needs_publish(self) -> bool:
+    def needs_publish(self) -> bool:
+        """Whether the weights of the ranks are not published."""
         if self.steps.executed < self.steps.replay_until:
             return False
         newest = self.versions.newest(lineage=self.steps.lineage, step=self.steps.executed)
@@ -535,20 +523,28 @@ class Core:
     def _publish(self, now: float) -> None:
         if now < self.versions.retry_at:
             return
-        book, steps = self.versions, self.steps
-        version = book.newest(lineage=steps.lineage, step=steps.executed)
-        book.publish(version or book.mint(lineage=steps.lineage, step=steps.executed))
+        self.versions.publish_newest(lineage=self.steps.lineage, step=self.steps.executed)
 
-    def _needs_checkpoint(self) -> bool:
-        is_last = self.steps.executed == self.config.num_steps or self._is_stopping or self._is_giving_up
-        return saving.is_due(self.steps, interval=self.config.checkpoint_interval, is_last=is_last)
+    def needs_checkpoint(self) -> bool:
+        """Whether they are to be saved."""
+        return saving.is_due(self.steps, interval=self.config.checkpoint_interval, is_last=self.is_at_last_step())
+
+    def is_at_last_step(self) -> bool:
+        """Whether no step will come after those that are executed."""
+        is_trained = self.steps.executed == self.config.num_steps
+        return is_trained or self._is_stopping or self.is_giving_up
+
+    @property
+    def is_giving_up(self) -> bool:
+        """Whether the run only saves what it has, and fails: no engine has served for too long."""
+        return self._patience.is_exhausted
 
     def _want_newest(self, _now: float) -> None:
         newest = self.versions.newest(lineage=self.steps.lineage, step=self.steps.executed)
         if newest is None or not newest.digest or newest is self.versions.wanted:
             return
         if self.rounds.is_open:
-            if self._is_round_alive():
+            if self.is_round_alive():
                 return
             self._end_round()
             self.rounds.abandon()
@@ -566,7 +562,8 @@ class Core:
     def _open_round(self, now: float) -> None:
         wanted = self.versions.wanted
         # Weights of earlier ranks cannot be had again: their round waits until they are published anew.
-        if wanted is None or self._is_reloading() or not self._is_evaluated(wanted.step):
+        is_possible = self.device.may_grant and not self._is_reloading()
+        if wanted is None or not is_possible or not self._is_evaluated(wanted.step):
             return
         self.rounds.open(wanted.step, now)
         self.groups.open_evaluation(wanted.step, self.rounds.sizes)
@@ -575,7 +572,7 @@ class Core:
     def _is_evaluated(self, step: int) -> bool:
         return not self._is_stopping and self.rounds.is_due(step)
 
-    def _is_round_alive(self) -> bool:
+    def is_round_alive(self) -> bool:
         """Whether the round is being reported, or some engine still holds its weights."""
         wanted = self.versions.wanted
         return self.rounds.is_reporting or (wanted is not None and bool(self.engines.certified(wanted.digest)))
@@ -583,10 +580,13 @@ class Core:
     def _end_round(self) -> int:
         """Revoke the round's leases and forget its groups; return how many samples are missing."""
         assert self.rounds.current is not None
-        for lease in [lease for lease in self.leases.leases.values() if lease.key.lane is Lane.EVAL]:
-            self._end_lease(lease.token, LeaseState.REVOKED, "the evaluation is over")
-            self.out.do(Revoke(engine=lease.engine, token=lease.token, reason="the evaluation is over"))
+        self._revoke((Lane.EVAL,), "the evaluation is over")
         return self.groups.close_evaluation(self.rounds.current)
+
+    def _revoke(self, lanes: tuple[Lane, ...], reason: str) -> None:
+        for lease in [lease for lease in self.leases.leases.values() if lease.key.lane in lanes]:
+            self._end_lease(lease.token, LeaseState.REVOKED, reason)
+            self.out.do(Revoke(engine=lease.engine, token=lease.token, reason=reason))
 
     def _close_round(self, round_: int) -> None:
         if self.rounds.close(round_):
@@ -594,7 +594,7 @@ class Core:
 
     def _grant(self, now: float) -> None:
         wanted = self.versions.wanted
-        if wanted is None:
+        if wanted is None or not self.device.may_grant:
             return
         for lane in (Lane.EVAL, Lane.TRAIN):
             room = self.engines.room(wanted.digest) if self.groups.unleased[lane] else 0
@@ -609,7 +609,7 @@ class Core:
         while not self.state.is_over and self._may_draw() and self._may_lease():
             if not self.engines.room(wanted.digest):
                 return
-            if self._grader_of(GroupKey(Lane.TRAIN, 0, Draw(self.groups.cursor))) is None:
+            if self._grader_of(training(self.groups.cursor)) is None:
                 return
             self._lease(self.groups.draw(self.config.group_size), wanted, now)
 

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from tetrad_learner.coordinator.core.device_phases import DevicePhase
 from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_wire.ids import Incarnation, PolicyVersion, Token
 from tetrad_wire.messages.leases import Disposition
-from tetrad_wire.messages.membership import RunState
+from tetrad_wire.messages.membership import EngineMemory, RunState
+from tetrad_wire.messages.steps import StatePlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,3 +121,21 @@ class ChangeRun(Effect):
 
     state: RunState
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnterPhase(Effect):
+    """Tell colocated engines what they may hold from now on; EngineBeats say when they have obeyed."""
+
+    phase: DevicePhase
+    turn: int
+    memory: EngineMemory
+    engines: tuple[Incarnation, ...]
+    """Those that it is about; others hold nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveState(Effect):
+    """Have the ranks bring all that they hold to another place; RanksMoved follows, or RanksLost."""
+
+    place: StatePlace

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_wire.ids import Incarnation, PolicyVersion, Token
 from tetrad_wire.messages.leases import FailureKind
-from tetrad_wire.messages.membership import Certificate
+from tetrad_wire.messages.membership import Certificate, DeviceReport
+from tetrad_wire.messages.steps import StatePlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class EngineJoined(Event):
     incarnation: Incarnation
     credit: int
     """Groups it takes at once."""
+    process: str = ""
+    """Names its process beyond doubt, where it shares its GPUs with the learner; empty where it has its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +40,20 @@ class EngineBeat(Event):
     certificate: Certificate | None
     is_draining: bool = False
     progress: dict[Token, int] = field(default_factory=dict)
+    device: DeviceReport | None = None
+    """What it holds of a GPU that it shares with the learner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLeft(Event):
     """A rollout replica said farewell or its socket is gone."""
+
+    incarnation: Incarnation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineGone(Event):
+    """The process of a colocated replica is known to be dead: it holds nothing any more."""
 
     incarnation: Incarnation
 
@@ -78,6 +90,13 @@ class RanksReady(Event):
     """All ranks of a new set hold the weights of `step`."""
 
     step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RanksMoved(Event):
+    """All ranks have brought what they hold to another place."""
+
+    place: StatePlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

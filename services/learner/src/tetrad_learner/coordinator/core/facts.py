@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tetrad_learner.coordinator.core.device_phases import DevicePhase
 from tetrad_learner.coordinator.core.tables import DropReason, LeaseState
 from tetrad_wire.ids import Draw, Incarnation, PolicyVersion, Token
 from tetrad_wire.messages.membership import RunState
@@ -162,3 +163,26 @@ class StepSkipped(Fact):
     """A poisoned step is skipped by hand: it is never executed, and its samples are dropped."""
 
     step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseEntered(Fact):
+    """The device lease is in another phase."""
+
+    phase: DevicePhase
+    turn: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HolderAdmitted(Fact):
+    """From now on a colocated engine may hold memory of a shared GPU."""
+
+    engine: Incarnation
+    process: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HolderGone(Fact):
+    """The process of a colocated engine is dead."""
+
+    engine: Incarnation

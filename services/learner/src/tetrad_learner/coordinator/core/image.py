@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from tetrad_learner.coordinator.core import facts as fa
 from tetrad_learner.coordinator.core.core import Core
+from tetrad_learner.coordinator.core.device_image import DeviceImage, restore_device
 from tetrad_learner.coordinator.core.groups import Group, Slot
 from tetrad_learner.coordinator.core.keys import training
 from tetrad_learner.coordinator.core.leases import Lease
@@ -80,6 +81,7 @@ class LedgerImage:
     skipped: set[int] = field(default_factory=set)
     state: RunState = RunState.STARTING
     reason: str = ""
+    device: DeviceImage = field(default_factory=DeviceImage)
 
     @property
     def num_filtered(self) -> int:
@@ -143,6 +145,8 @@ class LedgerImage:
                 self.skipped.add(fact.step)
             case fa.RunChanged():
                 self.state, self.reason = fact.state, fact.reason
+            case fa.PhaseEntered() | fa.HolderAdmitted() | fa.HolderGone():
+                self.device.apply(fact)
             case _:
                 raise AssertionError(f"no rule for {type(fact).__name__}")
 
@@ -185,6 +189,7 @@ def restore(core: Core, image: LedgerImage, *, now: float) -> None:
     core.rounds.reported |= image.rounds
     core.poisoned |= image.poisoned
     core.steps.skipped |= image.skipped
+    restore_device(core.device, image.device)
     _restore_work(core, image, now)
     core.begin_again(image.state)
 

@@ -1,5 +1,6 @@
 """Which group: a lane, a round of evaluation, a draw."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tetrad_wire.ids import Draw
@@ -13,6 +14,10 @@ class GroupKey(NamedTuple):
     round: int
     """The step that is evaluated; 0 in the training lane."""
     draw: Draw
+
+
+GraderLookup = Callable[[GroupKey], str | None]
+"""The grader version that a replica would use for a group now; None while no replica serves it."""
 
 
 def training(draw: int) -> GroupKey:

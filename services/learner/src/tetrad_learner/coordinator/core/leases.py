@@ -3,6 +3,7 @@
 A lease is a matter of ownership and cancellation only: what comes late is judged by its slot.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tetrad_learner.coordinator.core.facts import LeaseBegun, LeaseOver
@@ -81,6 +82,13 @@ class LeaseBook:
     def of_engine(self, engine: Incarnation) -> list[Lease]:
         """What an engine holds."""
         return [lease for lease in self.leases.values() if lease.engine == engine]
+
+    def ended(self, tokens: Iterable[Token], *, engine: Incarnation) -> Iterator[Token]:
+        """Which of these an engine does not hold any more, or never held."""
+        for token in tokens:
+            lease = self.leases.get(token)
+            if lease is None or lease.engine != engine:
+                yield token
 
     def expired(self, now: float, *, progress_timeout_s: float, hard_timeout_s: float) -> list[Lease]:
         """Leases without progress for too long, or simply too old."""

@@ -43,6 +43,7 @@ from tetrad_rollout.engine.protocol import (
 )
 from tetrad_rollout.engine.rows import Job, Row
 from tetrad_rollout.engine.sglang.arguments import server_arguments
+from tetrad_rollout.engine.sglang.memory import ServerMemory, measured
 from tetrad_rollout.engine.sglang.samples import Course
 from tetrad_rollout.engine.sglang.server import Server, capability, installed_versions, known_arguments
 from tetrad_rollout.engine.sglang.weights import ServedWeights
@@ -50,6 +51,7 @@ from tetrad_rollout.engine.stops import Decode, StopRule
 from tetrad_rollout.engine.tokenizer import load_decode
 from tetrad_telemetry.logs import get_logger
 from tetrad_wire.ids import PolicyVersion
+from tetrad_wire.messages.membership import MemoryFigures
 from tetrad_wire.messages.weights import DeviceHandle, Manifest
 
 log = get_logger(__name__)
@@ -86,9 +88,12 @@ class SglangEngine:
         settings: EngineSettings,
         decode: Decode | None,
         report_every: int = REPORT_EVERY,
+        held: int = 0,
     ) -> None:
         self._server = server
         self._weights = weights
+        may_sleep = settings.server.may_sleep
+        self._memory = ServerMemory(server, may_sleep=may_sleep, is_on_gpu=bool(weights.gpu), held=held)
         self._settings = settings
         self._decode = decode
         self._report_every = report_every
@@ -97,7 +102,6 @@ class SglangEngine:
         self._playing: dict[Course, asyncio.Task[None]] = {}
         self._insisting: set[asyncio.Task[None]] = set()
         self._is_paused = False
-        self._released: frozenset[MemoryTag] = frozenset()
         self._is_closed = False
         self._counters = Counters()
 
@@ -192,20 +196,21 @@ class SglangEngine:
             raise EngineBusyError(f"{num} samples are in flight; sleep needs an idle engine: abort or drain first")
         if MemoryTag.WEIGHTS in tags:
             self._weights.release_stage()
-        new = tags - self._released
-        if new and self._settings.server.may_sleep:
-            await self._server.flush_cache()  # also waits until the server is idle: it dies if it is not
-            await self._server.release([_SERVER_TAGS[tag] for tag in sorted(new)])
-        self._released |= tags
-        log.info("engine_asleep", released=sorted(self._released))
+        await self._memory.release(tags)
+        log.info("engine_asleep", released=sorted(self._memory.released))
 
-    async def wake(self) -> None:
+    async def wake(self, tags: frozenset[MemoryTag] = ALL_TAGS) -> None:
         """See `Engine.wake`."""
-        taken, self._released = self._released, frozenset[MemoryTag]()
-        if taken and self._settings.server.may_sleep:
-            await self._server.take_back([_SERVER_TAGS[tag] for tag in sorted(taken)])
-        if taken:
+        if await self._memory.take_back(tags):
             self._weights.wake()
+
+    def memory(self) -> MemoryFigures:
+        """See `Engine.memory`."""
+        return self._memory.figures()
+
+    def needed_to_wake(self, tags: frozenset[MemoryTag]) -> int:
+        """See `Engine.needed_to_wake`."""
+        return self._memory.needed(tags)
 
     # -- the rest ----------------------------------------------------------------------------------------------
 
@@ -227,7 +232,7 @@ class SglangEngine:
             step_age_s=time.monotonic() - counters.last_step_at if is_stepping else 0.0,
             is_alive=not self._is_closed,
             is_paused=self._is_paused,
-            is_asleep=bool(self._released),
+            is_asleep=bool(self._memory.released),
             last_failure=counters.last_failure,
             weights=self._weights.status,
         )
@@ -254,7 +259,7 @@ class SglangEngine:
     def _check(self, request: GenerationRequest) -> None:
         if self._is_closed:
             raise EngineClosedError("the engine is closed")
-        if self._released:
+        if self._memory.released:
             raise EngineAsleepError("the engine is asleep; call wake() before generate()")
         server, limit = self._server, self._settings.batch.max_waiting_samples
         check_request(request, in_flight=self._callers, max_context=server.max_context, vocab_size=server.vocab_size)
@@ -376,10 +381,10 @@ def create(settings: EngineSettings) -> SglangEngine:
     found = capability()
     arguments, reason = server_arguments(settings, known=known_arguments(), capability=found)
     log.info("server_starting", versions=installed_versions(), attention=arguments["attention_backend"], why=reason)
-    server = Server.start(arguments)
+    server, held = measured(lambda: Server.start(arguments), is_on_gpu=found is not None)
     log.info("server_ready", context=server.max_context, kv_tokens=server.max_tokens_held, pids=server.child_pids)
     weights = ServedWeights(server, settings=settings, is_on_gpu=found is not None)
-    return SglangEngine(server, weights, settings=settings, decode=load_decode(settings.model_path))
+    return SglangEngine(server, weights, settings=settings, decode=load_decode(settings.model_path), held=held)
 
 
 def _report(caller: _Caller) -> None:
@@ -388,6 +393,3 @@ def _report(caller: _Caller) -> None:
     job = caller.job
     finished, job.unreported = tuple(job.unreported), []
     caller.on_progress(Progress(request_id=job.request.request_id, num_tokens=job.num_tokens, finished=finished))
-
-
-_SERVER_TAGS: Final = {MemoryTag.KV_CACHE: "kv_cache", MemoryTag.WEIGHTS: "weights"}

@@ -107,9 +107,10 @@ class ServedWeights:
         self.status = step(self.status, WeightEvent.VERIFY, digest=manifest.digest)
 
     def release_stage(self) -> None:
-        """Give the stage's memory back."""
+        """Give the stage's memory back; what was staged and not committed is lost."""
         if self.status.state in _IN_STAGE:
-            raise WeightStateError(f"version {self.status.staged_version} is being staged; commit it before sleep()")
+            self._fail()
+        self._stages_begun += 1  # whoever still verifies or copies finds that it is superseded
         self._stage.release()
 
     # -- in an idle server -------------------------------------------------------------------------------------
