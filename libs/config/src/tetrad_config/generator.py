@@ -98,7 +98,7 @@ class Generator(Section):
     batch_window: NonNegativeFloat = 0.01
     """Seconds that an idle engine waits for more groups before it starts a forward batch."""
     enable_lora: bool | None = None
-    """Whether adapters are trained, which engines get merged; null follows `trainer.policy.model.lora.rank` > 0."""
+    """Whether SGLang keeps the base and gets adapters alone; false: merged. Null: with adapters and SGLang, true."""
 
     # ── weights and leases ──
     weight_sync_backend: Annotated[WeightSyncBackend, Field(strict=False)] = WeightSyncBackend.NCCL

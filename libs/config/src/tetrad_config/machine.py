@@ -28,9 +28,7 @@ CPU: Final = "cpu"
 CPU_PRESET: Final = f"+{PRESET_GROUP}={CPU}"
 Origins = Mapping[DottedKey, Origin]
 
-NOT_BUILT_ENGINES: Final[Mapping[Backend, str]] = {
-    Backend.SGLANG: "the sglang engine is not built yet",
-}
+NOT_BUILT_ENGINES: Final[Mapping[Backend, str]] = {}
 """Engines that a run file may name and that no machine can run; whoever builds one deletes its line."""
 
 

@@ -237,8 +237,8 @@ CONDITIONAL: Final[tuple[Conditional, ...]] = (
     ),
     Conditional(
         ("generator.enable_lora",),
-        lambda _: False,
-        lambda _: "adapters that are merged before they are published (trainer.policy.model.lora.rank decides)",
+        lambda config: config.generator.backend is Backend.SGLANG,
+        lambda _: "this engine, which gets adapters merged; those alone need generator.backend=sglang",
     ),
     Conditional(
         ("trainer.resume_mode", "trainer.ckpt_interval", "trainer.eval_interval", "trainer.max_steps"),

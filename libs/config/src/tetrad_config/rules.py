@@ -273,9 +273,6 @@ def _adapters_are_where_they_are_said_to_be(config: RunConfig) -> Iterator[Probl
     if said and rank == 0:
         message = "there are no adapters; set trainer.policy.model.lora.rank=32, or leave it out"
         yield Problem(key="generator.enable_lora", message=message)
-    elif said is False and rank > 0:
-        message = f"engines get what is trained: adapters, by trainer.policy.model.lora.rank={rank}; leave it out"
-        yield Problem(key="generator.enable_lora", message=message)
 
 
 def _adapters_have_layers(config: RunConfig) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from tetrad_config.data import Data
 from tetrad_config.environment import Environment, Reward
-from tetrad_config.generator import Generator
+from tetrad_config.generator import Backend, Generator
 from tetrad_config.resources import Journal, Resources
 from tetrad_config.section import DottedKey, Section
 from tetrad_config.trainer import Trainer
@@ -92,3 +92,9 @@ class RunConfig(Section):
     @classmethod
     def _fill_derived(cls, tree: object) -> object:
         return derive(tree)[0] if isinstance(tree, dict) else tree
+
+    @property
+    def syncs_adapters_only(self) -> bool:
+        """Whether engines keep the base and get adapters alone, instead of all weights with adapters merged."""
+        has_adapters = self.trainer.policy.model.lora.rank > 0
+        return has_adapters and self.generator.backend is Backend.SGLANG and self.generator.enable_lora is not False

@@ -30,7 +30,7 @@ def export(buffer: Tensor, *, gate: SegmentHandle) -> DeviceHandle:
         counter_offset=counter_at,
         event=bytes(event),
         needs_event=needs_event,
-        offset=buffer.storage_offset(),
+        offset=int(buffer.storage_offset()),
         num_bytes=buffer.numel(),
     )
 
@@ -44,10 +44,10 @@ def open_memory(handle: DeviceHandle) -> Tensor:
     """
     index = index_of(handle.gpu)
     # CUDA must be up on that GPU before a handle is opened.
-    torch.cuda.init()
+    torch.cuda.init()  # type: ignore[no-untyped-call]
     with torch.cuda.device(index):
         torch.cuda.current_stream().synchronize()
-        storage = torch.UntypedStorage._new_shared_cuda(  # type: ignore[no-untyped-call]
+        storage = torch.UntypedStorage._new_shared_cuda(
             index,
             handle.memory,
             handle.storage_bytes,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -26,7 +27,14 @@ from tetrad_weights.segments import Segment
 from tetrad_wire import RemoteProtocolError
 from tetrad_wire.errors import Violation
 from tetrad_wire.ids import Incarnation, PolicyVersion
-from tetrad_wire.messages.weights import DeviceHandle, Manifest, PublishVersion, VersionAccepted, VersionRefused
+from tetrad_wire.messages.weights import (
+    AdapterSpec,
+    DeviceHandle,
+    Manifest,
+    PublishVersion,
+    VersionAccepted,
+    VersionRefused,
+)
 
 # A broadcaster that was restarted has not heard the first offer.
 RESEND_S: Final = 1.0
@@ -154,18 +162,25 @@ class Publisher:
         return self._kept.offer.version if self._kept else None
 
     async def publish(
-        self, *, version: PolicyVersion, step: int, layout: Layout, fill: Fill | None, copy: DeviceOffer | None = None
+        self,
+        *,
+        version: PolicyVersion,
+        step: int,
+        layout: Layout,
+        fill: Fill | None,
+        copy: DeviceOffer | None = None,
+        adapter: AdapterSpec | None = None,
     ) -> Published:
         """Fill a segment, digest it, and offer it until the broadcaster has its own copy.
 
         What lies in GPU memory already is offered as it is; then without `fill` there is no segment, and engines
-        that read host memory are not served.
+        that read host memory are not served. `adapter` says what the adapters belong to, where they are all there is.
 
         Raises PublishRefusedError or PublishDeadlineError; the version can then still be republished. Raises
         SegmentsBusyError or SegmentAllocationError where there is no segment to fill.
         """
         async with self._is_publishing:
-            self._kept = kept = await self._prepare(version, step, layout, fill, copy)
+            self._kept = kept = await self._prepare(version, step, layout, fill, copy, adapter)
             published = await self._offer(kept)
             await self._in_thread(lambda: self._ring.trim(pinned=kept.segments))
             return published
@@ -187,7 +202,13 @@ class Publisher:
         self._ring.close()
 
     async def _prepare(
-        self, version: PolicyVersion, step: int, layout: Layout, fill: Fill | None, copy: DeviceOffer | None
+        self,
+        version: PolicyVersion,
+        step: int,
+        layout: Layout,
+        fill: Fill | None,
+        copy: DeviceOffer | None,
+        adapter: AdapterSpec | None,
     ) -> _Kept:
         fill_s, digest_s = (0.0, 0.0) if copy is None else (copy.fill_s, copy.digest_s)
         manifest = None if copy is None else copy.manifest
@@ -199,7 +220,9 @@ class Publisher:
                 _, host_fill_s = await self._in_thread(lambda: _timed(lambda: fill(taken.payload)))
                 fill_s += host_fill_s
                 if manifest is None:
-                    manifest, digest_s = await self._in_thread(lambda: _timed(lambda: self._describe(layout, taken)))
+                    manifest, digest_s = await self._in_thread(
+                        lambda: _timed(lambda: self._describe(layout, taken, adapter))
+                    )
             finally:
                 taken.end_writing()
         if manifest is None:
@@ -213,8 +236,8 @@ class Publisher:
         )
         return _Kept(offer=offer, segment=segment, fill_s=fill_s, digest_s=digest_s)
 
-    def _describe(self, layout: Layout, segment: Segment) -> Manifest:
-        return build(layout, segment.payload, algorithm=self._algorithm, num_threads=self._num_threads)
+    def _describe(self, layout: Layout, segment: Segment, adapter: AdapterSpec | None) -> Manifest:
+        return build(layout, segment.payload, algorithm=self._algorithm, adapter=adapter, num_threads=self._num_threads)
 
     async def _offer(self, kept: _Kept) -> Published:
         started = time.monotonic()

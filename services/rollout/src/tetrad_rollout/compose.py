@@ -5,21 +5,20 @@ import os
 import socket
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
-from tetrad_config import RolloutSettings, RunConfig, WeightTransportChoice, threads_per_process
+from tetrad_config import RolloutSettings, RunConfig, WeightTransportChoice
 from tetrad_config.colocation import shares_gpus
 from tetrad_rollout.device_keeper import DeviceKeeper
-from tetrad_rollout.engine.catalog import EngineSettings, create_engine
-from tetrad_rollout.engine.core import BatchSettings
+from tetrad_rollout.engine.catalog import create_engine
 from tetrad_rollout.engine.late import LateEngine
 from tetrad_rollout.engine.protocol import Engine
+from tetrad_rollout.engine_settings import engine_settings, honours_seeds
 from tetrad_rollout.group import Workshop
 from tetrad_rollout.metrics import RolloutMetrics
 from tetrad_rollout.rendering import Renderer, load_tokenizer
 from tetrad_rollout.rewards import RewardPool
 from tetrad_rollout.service import RolloutService
-from tetrad_rollout.weight_keeper import WeightKeeper, layout_digest
+from tetrad_rollout.weight_keeper import WeightKeeper
 from tetrad_rollout.weights.receiver import PREFERRED
 from tetrad_runtime.exits import ExitCode, PeerLost
 from tetrad_telemetry.exporter import Health, Pages, serve
@@ -96,7 +95,7 @@ async def _engine(config: RunConfig, *, is_colocated: bool) -> Engine:
     """The engine, built now; or one that is built when the learner lends its GPUs."""
 
     async def build() -> Engine:
-        return await asyncio.to_thread(create_engine, config.generator.backend.value, _engine_settings(config))
+        return await asyncio.to_thread(create_engine, config.generator.backend.value, engine_settings(config))
 
     return LateEngine(build) if is_colocated else await build()
 
@@ -167,21 +166,6 @@ def _renderer(config: RunConfig) -> Renderer:
     )
 
 
-def _engine_settings(config: RunConfig) -> EngineSettings:
-    generator = config.generator
-    return EngineSettings(
-        model_path=Path(generator.model_name),
-        dtype=generator.model_dtype.value,
-        num_threads=threads_per_process(config, os.cpu_count() or 1),
-        batch=BatchSettings(
-            max_num_seqs=generator.max_num_seqs,
-            batch_window_s=generator.batch_window,
-            is_deterministic=generator.deterministic,
-        ),
-        digest=layout_digest,
-    )
-
-
 def _hello(settings: RolloutSettings, config: RunConfig, incarnation: Incarnation, port: int) -> Hello:
     generator, is_colocated = config.generator, shares_gpus(config, settings.name)
     return Hello(
@@ -194,7 +178,7 @@ def _hello(settings: RolloutSettings, config: RunConfig, incarnation: Incarnatio
         rollout=RolloutOffer(
             engine=generator.backend.value,
             credit=max(1, generator.max_num_seqs // generator.n_samples_per_prompt),
-            honours_seeds=True,
+            honours_seeds=honours_seeds(config),
             is_deterministic=generator.deterministic,
             is_colocated=is_colocated,
             started=this_process().started if is_colocated else 0,

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from tetrad_config import RunConfig, threads_per_process
+from tetrad_config.generator import Backend
 from tetrad_config.models import Lora
 from tetrad_rollout.engine.catalog import EngineSettings
 from tetrad_rollout.engine.core import BatchSettings
@@ -26,6 +27,11 @@ def engine_settings(config: RunConfig) -> EngineSettings:
         digest=layout_digest,
         server=server_options(config),
     )
+
+
+def honours_seeds(config: RunConfig) -> bool:
+    """Whether equal seeds give equal samples: SGLang needs its deterministic mode for that."""
+    return config.generator.backend is not Backend.SGLANG or config.generator.deterministic
 
 
 def server_options(config: RunConfig) -> ServerOptions:

@@ -8,7 +8,7 @@ class TestMyEngine(EngineConformance):
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -121,7 +121,7 @@ class GenerationConformance:
         assert stopped.token_ids.tolist() == free.token_ids[: ends[0] + 1].tolist()
 
     async def test_a_stop_string_ends_the_sample_with_the_token_that_completes_it(self, site: EngineSite) -> None:
-        fields = {"seeds": (3,), "temperature": 0.0, "ignore_eos": True, "max_new_tokens": 20}
+        fields: dict[str, Any] = {"seeds": (3,), "temperature": 0.0, "ignore_eos": True, "max_new_tokens": 20}
         async with site.engine() as engine:
             (free,) = await engine.generate(site.a_request(**fields))
             text = site.decode(free.token_ids[2:4].tolist())

@@ -12,6 +12,7 @@ import torch
 
 from tetrad_config import RunConfig, TrainerSettings, threads_per_process
 from tetrad_learner.rank.device_copies import DeviceCopies
+from tetrad_learner.rank.exports import Exports
 from tetrad_learner.rank.link import Link, LinkDownError
 from tetrad_learner.rank.memory import memory_figures
 from tetrad_learner.rank.options import trainer_options
@@ -96,7 +97,7 @@ def _shell(
         incarnation=incarnation,
         update_epochs=config.trainer.update_epochs_per_batch,
         publish_timeout_s=config.generator.weight_sync_timeout,
-        weights_dtype=config.generator.model_dtype.value,
+        exports=Exports(trainer, dtype=config.generator.model_dtype.value, adapters_only=config.syncs_adapters_only),
         evidence=settings.run_dir / "poisoned",
         copies=_device_copies(config, trainer, link, incarnation=incarnation),
         is_host_served=not serves_own_gpus_only(config),
@@ -108,7 +109,7 @@ def _device_copies(config: RunConfig, trainer: Trainer, link: Link, *, incarnati
     """Engines that share a GPU with a rank take the weights from its memory."""
     if trainer.ranks.device.type == "cpu" or not config.trainer.placement.colocate_all:
         return None
-    return DeviceCopies(trainer, run=link.run_id, incarnation=incarnation)
+    return DeviceCopies(trainer.ranks, run=link.run_id, incarnation=incarnation)
 
 
 def serves_own_gpus_only(config: RunConfig) -> bool:

@@ -11,7 +11,7 @@ import torch
 
 from tetrad_devices.digest import SumTable
 from tetrad_devices.ring import DeviceRing
-from tetrad_learner.trainer.engine import Trainer
+from tetrad_learner.rank.exports import Exports
 from tetrad_learner.trainer.errors import RankDisagreementError
 from tetrad_learner.trainer.export import window
 from tetrad_learner.trainer.ranks import Ranks
@@ -37,33 +37,34 @@ class DeviceCopy:
 class DeviceCopies:
     """The buffers of one rank."""
 
-    def __init__(self, trainer: Trainer, *, run: str, incarnation: str) -> None:
-        self._trainer = trainer
-        self._ring = DeviceRing(device=trainer.ranks.device, run=run, incarnation=incarnation)
+    def __init__(self, ranks: Ranks, *, run: str, incarnation: str) -> None:
+        self._ranks = ranks
+        self._ring = DeviceRing(device=ranks.device, run=run, incarnation=incarnation)
         self._newest = ""
         self._tables: dict[int, SumTable] = {}
 
-    def make(self, layout: Layout) -> DeviceCopy:
-        """Fill a buffer on each rank with the present weights.
+    def make(self, exports: Exports) -> DeviceCopy:
+        """Fill a buffer on each rank with what is published.
 
         Raises:
             SegmentsBusyError: engines still read all buffers that there may be.
             RankDisagreementError: the ranks hold different bytes.
         """
-        watch = Stopwatch(self._trainer.ranks.device)
+        layout, watch = exports.layout, Stopwatch(self._ranks.device)
+        adapter = exports.adapter(DigestAlgorithm.SUM64)
         segment = self._ring.take(layout.num_bytes, pinned={self._newest})
         try:
             with watch.phase("fill"):
-                self._trainer.export_on_device(segment.buffer, layout.tensors)
+                exports.fill_on_device(segment.buffer)
             with watch.phase("digest"):
                 digests = self._table(segment.buffer, layout).digests()
         finally:
             segment.end_writing()
         self._newest = segment.name
-        manifest = from_digests(layout, digests, algorithm=DigestAlgorithm.SUM64)
+        manifest = from_digests(layout, digests, algorithm=DigestAlgorithm.SUM64, adapter=adapter)
         return DeviceCopy(
             manifest=manifest,
-            handles=_gathered(segment.handle(), manifest.digest, self._trainer.ranks),
+            handles=_gathered(segment.handle(), manifest.digest, self._ranks),
             fill_s=watch.seconds()["fill"],
             digest_s=watch.seconds()["digest"],
         )

@@ -13,6 +13,7 @@ import msgspec
 from tetrad_learner.publishing import Published, Publisher, PublishError
 from tetrad_learner.rank.device_copies import DeviceCopies, DeviceCopy
 from tetrad_learner.rank.evidence import write_evidence
+from tetrad_learner.rank.exports import Exports
 from tetrad_learner.rank.link import Link
 from tetrad_learner.rank.memory import memory_figures
 from tetrad_learner.rank.step_warnings import warn_about
@@ -23,9 +24,8 @@ from tetrad_learner.trainer.errors import NonFiniteError
 from tetrad_learner.trainer.progress import Progress
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Connection, ZmqTransport
-from tetrad_weights.digest import Bytes
+from tetrad_weights.digest import DigestAlgorithm
 from tetrad_weights.errors import WeightsError
-from tetrad_weights.layout import Parameter, lay_out
 from tetrad_wire import WireError
 from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages.membership import MemoryFigures
@@ -46,6 +46,7 @@ from tetrad_wire.messages.steps import (
     StepProgressed,
     WeightsPublished,
 )
+from tetrad_wire.messages.weights import AdapterSpec
 
 log = get_logger(__name__)
 
@@ -67,7 +68,7 @@ class RankShell:
         incarnation: Incarnation,
         update_epochs: int,
         publish_timeout_s: float,
-        weights_dtype: str,
+        exports: Exports,
         evidence: Path,
         copies: DeviceCopies | None = None,
         is_host_served: bool = True,
@@ -81,8 +82,7 @@ class RankShell:
         self._evidence = evidence
         self._figures = figures
         self._rank = trainer.ranks.rank
-        # In the engines' number format: they take bytes as they are.
-        self._layout = lay_out(Parameter(s.name, weights_dtype, s.shape) for s in trainer.weight_shapes())
+        self._exports = exports
         self._copies = copies
         # Whether there may be engines that read host memory.
         self._is_host_served = is_host_served
@@ -185,21 +185,27 @@ class RankShell:
 
     def _publish(self, order: PublishWeights) -> None:
         try:
-            copy = None if self._copies is None else self._copies.make(self._layout)
+            copy = None if self._copies is None else self._copies.make(self._exports)
         except WeightsError as error:
             self._link.send(PublishFailed(version=order.version, reason=f"{type(error).__name__}: {error}"))
             return
+        # Collective, and before the ranks part: later calls find it.
+        adapter = self._exports.adapter(DigestAlgorithm.XXH3_128) if copy is None else copy.manifest.adapter
         if self._rank == 0:
-            self._link.send(self._published(order, copy))
+            self._link.send(self._published(order, copy, adapter))
         elif self._is_host_served:
-            self._trainer.export_into(None, self._layout.tensors)
+            self._exports.fill(None)
 
-    def _published(self, order: PublishWeights, copy: DeviceCopy | None) -> msgspec.Struct:
+    def _published(self, order: PublishWeights, copy: DeviceCopy | None, adapter: AdapterSpec | None) -> msgspec.Struct:
         async def work(transport: ZmqTransport) -> Published:
             publisher = self._connected(transport, order.broadcaster)
-            fill = self._fill if self._is_host_served else None
             return await publisher.publish(
-                version=order.version, step=order.step, layout=self._layout, fill=fill, copy=copy
+                version=order.version,
+                step=order.step,
+                layout=self._exports.layout,
+                fill=self._exports.fill if self._is_host_served else None,
+                copy=copy,
+                adapter=adapter,
             )
 
         try:
@@ -209,9 +215,6 @@ class RankShell:
         return WeightsPublished(
             version=order.version, digest=done.digest, num_bytes=done.num_bytes, seconds=done.seconds
         )
-
-    def _fill(self, buffer: Bytes) -> None:
-        self._trainer.export_into(buffer, self._layout.tensors)
 
     def _connected(self, transport: ZmqTransport, endpoint: str) -> Publisher:
         if endpoint == self._broadcaster and self._publisher is not None:

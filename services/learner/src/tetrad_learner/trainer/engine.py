@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from tetrad_learner.trainer.checkpoint_copy import CheckpointCopy, writing_group
 from tetrad_learner.trainer.critic import Critic, load_critic
 from tetrad_learner.trainer.diagnosis import FirstStrange, strange_tensors, watched
 from tetrad_learner.trainer.errors import CheckpointError
-from tetrad_learner.trainer.export import Placement, WeightShape, fill, fill_on_device, weight_shapes
+from tetrad_learner.trainer.export import Part, Placement, WeightShape, fill, fill_on_device, weight_shapes
 from tetrad_learner.trainer.fingerprint import bit_sum
 from tetrad_learner.trainer.hf_folder import copy_hf_weights
 from tetrad_learner.trainer.model import free_gathered, load_policy, resolve_folder
@@ -36,6 +36,9 @@ from tetrad_learner.trainer.ranks import Ranks, join, leave
 from tetrad_learner.trainer.reference import Reference
 from tetrad_learner.trainer.residence import Residence
 from tetrad_learner.trainer.step import Optimizers, StepResult, TrainingStep
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 CRITIC_STEPS: Final = "critic_optimizer_steps"
 KL_COEFFICIENT: Final = "kl_coefficient"
@@ -98,19 +101,30 @@ class Trainer:
             self._reference.catch_up(self._policy, step=batch.step)
         return self._step.execute(batch, on_progress=on_progress)
 
-    def weight_shapes(self) -> tuple[WeightShape, ...]:
-        """Return names, dtypes and whole shapes of the weights in Hugging Face order; not collective."""
-        return weight_shapes(self._policy)
+    @property
+    def adapter_config(self) -> LoraConfig | None:
+        """What the adapters are; None without."""
+        return None if self._policy.adapters is None else self._policy.adapters.config
 
-    def export_into(self, buffer: memoryview | NDArray[np.uint8] | None, layout: Sequence[Placement]) -> None:
+    def weight_shapes(self, part: Part = Part.MERGED) -> tuple[WeightShape, ...]:
+        """Return names, dtypes and whole shapes of what is exported, in Hugging Face order; not collective."""
+        return weight_shapes(self._policy, part)
+
+    def export_into(
+        self,
+        buffer: memoryview | NDArray[np.uint8] | None,
+        layout: Sequence[Placement],
+        *,
+        part: Part = Part.MERGED,
+    ) -> None:
         """Copy all weights into rank 0's buffer at their places; the other ranks pass None."""
         self._residence.require_here()
-        fill(self._policy, buffer=buffer, layout=layout)
+        fill(self._policy, buffer=buffer, layout=layout, part=part)
 
-    def export_on_device(self, buffer: Tensor, layout: Sequence[Placement]) -> None:
+    def export_on_device(self, buffer: Tensor, layout: Sequence[Placement], *, part: Part = Part.MERGED) -> None:
         """Copy all weights to their places in uint8 memory on this rank's GPU; every rank passes memory of its own."""
         self._residence.require_here()
-        fill_on_device(self._policy, buffer=buffer, layout=layout)
+        fill_on_device(self._policy, buffer=buffer, layout=layout, part=part)
 
     def copy(self, *, step: int, lineage: int) -> CheckpointCopy:
         """Copy what a checkpoint holds; training may go on while the copy is written by another thread."""

@@ -121,9 +121,7 @@ def fill(
 
 
 @torch.no_grad()
-def fill_on_device(
-    policy: Policy, *, buffer: Tensor, layout: Sequence[Placement], part: Part = Part.MERGED
-) -> None:
+def fill_on_device(policy: Policy, *, buffer: Tensor, layout: Sequence[Placement], part: Part = Part.MERGED) -> None:
     """Copy each weight to its place in uint8 memory on the policy's device, on every rank; collective.
 
     The same bytes as `fill` gives. Nothing passes through the host, but for shards that are kept there.

@@ -43,11 +43,6 @@ def server_config(adapter: AdapterSpec) -> dict[str, Any]:
     }
 
 
-def adapter_name(version: int) -> str:
-    """What the server knows a version's adapters as."""
-    return f"v{version}"
-
-
 def _check_factor(spec: TensorSpec, model: Mapping[str, TensorSpec], *, rank: int) -> None:
     kind = next((suffix for suffix in (DOWN, UP) if spec.name.endswith(suffix)), None)
     layer = spec.name.removeprefix(PREFIX).removesuffix(kind or "")
@@ -70,5 +65,5 @@ def _check_fused(adapter: AdapterSpec) -> None:
         if found and not needed <= found:
             raise LayoutError(
                 f"SGLang fuses {', '.join(sorted(needed | found))} and serves no adapter of {', '.join(sorted(found))} "
-                f"without {', '.join(sorted(needed - found))}; set generator.enable_lora=false to have them synced merged"
+                f"without {', '.join(sorted(needed - found))}; set generator.enable_lora=false to sync them merged"
             )

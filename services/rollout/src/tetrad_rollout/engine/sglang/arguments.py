@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tetrad_rollout.engine.catalog import EngineSettings
 from tetrad_rollout.engine.errors import InvalidRequestError
-from tetrad_rollout.engine.server_options import ServerOptions
+from tetrad_rollout.engine.server_options import AdapterOptions, ServerOptions
 
 # Compute capability 9.0: the FlashAttention 3 kernels are written for it and for no other.
 HOPPER: Final = (9, 0)
@@ -87,16 +87,17 @@ def _common(settings: EngineSettings) -> dict[str, Any]:
         "log_level": "warning",
     }
     if options.adapters is not None:
-        arguments |= _adapters(options)
+        arguments |= _adapters(options.adapters, may_sleep=options.may_sleep)
     return arguments
 
 
-def _adapters(options: ServerOptions) -> dict[str, Any]:
-    assert options.adapters is not None
-    targets = options.adapters.target_modules
+def _adapters(adapters: AdapterOptions, *, may_sleep: bool) -> dict[str, Any]:
+    targets = adapters.target_modules
     return {
         "enable_lora": True,
-        "max_lora_rank": options.adapters.rank,
+        "max_lora_rank": adapters.rank,
+        # Nobody brings the base again when its memory comes back.
+        "enable_weights_cpu_backup": may_sleep,
         "lora_target_modules": ["all"] if targets == ("all-linear",) else sorted(targets),
         # The one that serves, the one that is being loaded, and the base.
         "max_loras_per_batch": 3,

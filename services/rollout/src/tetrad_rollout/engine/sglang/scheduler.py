@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+import torch
 from sglang.srt.managers import scheduler as sglang_scheduler
 from sglang.srt.managers.io_struct import RpcReqInput, RpcReqOutput
 from torch import Tensor, nn
@@ -46,7 +47,11 @@ class TellingScheduler(sglang_scheduler.Scheduler):  # type: ignore[misc]  # sgl
     def _held(self, shapes: Shapes, algorithm: str, adapter: str | None) -> dict[str, str]:
         """Digest of each tensor that is asked for, of an adapter or of the model; one that is not held is left out."""
         runner = self.tp_worker.model_runner
-        held = checkpoint_tensors(runner.model) if adapter is None else adapter_tensors(runner.lora_manager, adapter, shapes)
+        held = (
+            checkpoint_tensors(runner.model)
+            if adapter is None
+            else adapter_tensors(runner.lora_manager, adapter, shapes)
+        )
         tensors = {
             name: tensor[tuple(slice(extent) for extent in shapes[name])].contiguous()
             for name, tensor in held
@@ -74,7 +79,7 @@ def checkpoint_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield f"{path.removesuffix(WRAPPED)}.{kind}", parameter.data
             continue
         sizes = modules[path].output_partition_sizes
-        for part, rows in zip(FUSED[layer], parameter.data.split(list(sizes)), strict=True):
+        for part, rows in zip(FUSED[layer], torch.split(parameter.data, list(sizes)), strict=True):
             yield f"{owner}.{part}.{kind}", rows
 
 
@@ -96,4 +101,4 @@ def _parts_of(name: str, factor: Tensor, shapes: Shapes) -> Iterator[tuple[str, 
     # A part without an adapter, which SGLang fills with zeros, is as large as the last one.
     rows = [shapes.get(part, shapes.get(parts[-1], [0]))[0] for part in parts]
     if sum(rows) == factor.shape[0]:
-        yield from zip(parts, factor.split(rows), strict=True)
+        yield from zip(parts, torch.split(factor, rows), strict=True)

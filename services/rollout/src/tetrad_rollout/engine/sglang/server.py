@@ -149,7 +149,7 @@ class Server:
     async def load_adapter(self, name: str, *, payload: str, config: Mapping[str, Any]) -> None:
         """Make an adapter servable under a name of its own."""
         request = LoadLoRAAdapterFromTensorsReqInput(
-            lora_name=name, config_dict=dict(config), serialized_tensors=payload, pinned=False
+            lora_name=name, config_dict=dict(config), serialized_tensors=payload, load_format="flattened_bucket"
         )
         answer = await self._here.load_lora_adapter_from_tensors(request)
         if not answer.success:
@@ -175,9 +175,12 @@ class Server:
         """Take back what was released; taking twice kills the server."""
         await self._here.resume_memory_occupation(ResumeMemoryOccupationReqInput(tags=list(tags)))
 
-    async def held(self, shapes: Mapping[str, Sequence[int]], *, algorithm: str) -> dict[str, str]:
-        """Digests of the parameters that the first scheduler computes with, by their names in a checkpoint."""
-        parameters = {"shapes": {name: list(shape) for name, shape in shapes.items()}, "algorithm": algorithm}
+    async def held(
+        self, shapes: Mapping[str, Sequence[int]], *, algorithm: str, adapter: str | None = None
+    ) -> dict[str, str]:
+        """Digests of what the first scheduler computes with: a model's or an adapter's, by the names of a checkpoint."""
+        wanted = {name: list(shape) for name, shape in shapes.items()}
+        parameters = {"shapes": wanted, "algorithm": algorithm, "adapter": adapter}
         answer = await self._call(HELD, parameters)
         held: dict[str, str] = json.loads(answer)
         return held

@@ -35,7 +35,7 @@ class Stage:
         """The host side, for the caller to fill; its old content means nothing."""
         if self._host is None or self._host.numel() != layout.num_bytes:
             empty = torch.empty(layout.num_bytes, dtype=torch.uint8, pin_memory=self._is_on_gpu)
-            self._host = empty if self._is_on_gpu else empty.share_memory_()
+            self._host = empty if self._is_on_gpu else empty.share_memory_()  # type: ignore[no-untyped-call]  # torch's own
         self.layout, self._is_on_device = layout, False
         buffer: Bytes = self._host.numpy()
         return buffer

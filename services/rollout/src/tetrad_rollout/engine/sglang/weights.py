@@ -5,6 +5,7 @@ idle between `pause` and `resume`; that is the engine's business.
 """
 
 import asyncio
+import base64
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from tetrad_devices.facts import uuid_of
 from tetrad_rollout.engine.catalog import EngineSettings
-from tetrad_rollout.engine.errors import DigestMismatchError, ProbeFailedError, WeightStateError
+from tetrad_rollout.engine.errors import DigestMismatchError, LayoutError, ProbeFailedError, WeightStateError
 from tetrad_rollout.engine.flat_weights import check_fits
 from tetrad_rollout.engine.probes import ProbeMemory, probe_ids
 from tetrad_rollout.engine.protocol import CachePolicy, CommitReport, ProbeReport, WeightLayout
+from tetrad_rollout.engine.sglang.adapters import check_adapters, server_config
 from tetrad_rollout.engine.sglang.device_copier import DeviceCopier
 from tetrad_rollout.engine.sglang.server import Server
 from tetrad_rollout.engine.sglang.stage import Stage
@@ -30,7 +32,7 @@ from tetrad_weights.digest import Bytes, DigestAlgorithm
 from tetrad_weights.layout import Layout, Parameter, lay_out
 from tetrad_weights.manifest import from_digests
 from tetrad_wire.ids import PolicyVersion
-from tetrad_wire.messages.weights import DeviceHandle, Manifest
+from tetrad_wire.messages.weights import AdapterSpec, DeviceHandle, Manifest
 
 log = get_logger(__name__)
 
@@ -56,6 +58,7 @@ class ServedWeights:
         self._stages_begun = 0
         self._probes = ProbeMemory(tolerance=TOLERANCES[settings.dtype])
         self._num_probes = 0
+        self._num_loads = 0
         self._is_unproven = False
         self.status = WeightStatus()
         self.adapter: str | None = None
@@ -66,7 +69,7 @@ class ServedWeights:
     def begin(self, layout: WeightLayout, version: PolicyVersion) -> Bytes:
         """The stage buffer, for the caller to fill."""
         after = step(self.status, WeightEvent.BEGIN_STAGE, version=version)
-        check_fits(layout, self._model)
+        self._check_fits(layout)
         buffer = self._stage.begin(layout)
         self.status = after
         self._stages_begun += 1
@@ -77,7 +80,7 @@ class ServedWeights:
         step(self.status, WeightEvent.VERIFY)
         ticket, layout = self._stages_begun, self._stage.layout
         assert layout is not None
-        actual = found or await asyncio.to_thread(self._settings.digest, self._stage.host_side, layout)
+        actual: str = found or await asyncio.to_thread(self._settings.digest, self._stage.host_side, layout)
         if actual == expected:
             await asyncio.to_thread(self._stage.to_device)
         if ticket != self._stages_begun:
@@ -92,7 +95,7 @@ class ServedWeights:
     async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, version: PolicyVersion) -> None:
         """Copy a version from another process's memory on the server's GPU, and digest the copy."""
         after = step(self.status, WeightEvent.BEGIN_STAGE, version=version)
-        check_fits(manifest, self._model)
+        self._check_fits(manifest)
         self.status = after
         self._stages_begun += 1
         ticket = self._stages_begun
@@ -143,9 +146,7 @@ class ServedWeights:
         spans_cut = cut(self.status.live_version)
         self.status, self._is_unproven, self._live_layout = after, True, self._stage.layout
         try:
-            await self._server.load_weights(
-                [self._stage.payload() for _ in range(self._settings.server.tensor_parallel_size)]
-            )
+            await self._load(version)
             if self._settings.server.cache_policy is CachePolicy.FLUSH:
                 await self._server.flush_cache()
         except BaseException:
@@ -183,7 +184,9 @@ class ServedWeights:
     async def live_digest(self) -> str:
         """Of the bytes that the server computes with, in the layout that they came in."""
         layout = self._live_layout or model_layout(self._settings.model_path, self._settings.dtype)
-        return from_digests(_plain(layout), await self._held(layout), algorithm=_algorithm(layout)).digest
+        adapter = layout.adapter if isinstance(layout, Manifest) else None
+        held = await self._held(layout, self.adapter)
+        return from_digests(_plain(layout), held, algorithm=_algorithm(layout), adapter=adapter).digest
 
     async def _probe(self, expected: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
         ids = probe_ids(self._server.vocab_size).tolist()
@@ -209,16 +212,51 @@ class ServedWeights:
         layout = self._live_layout
         if not isinstance(layout, Manifest):
             return
-        for spec, digest in zip(layout.tensors, await self._held(layout), strict=True):
+        if layout.adapter is not None:
+            await self._check_base(layout.adapter, _algorithm(layout))
+        for spec, digest in zip(layout.tensors, await self._held(layout, self.adapter), strict=True):
             if digest != spec.digest:
                 raise ProbeFailedError(
                     f"the server holds {spec.name} with digest {digest or 'none'}; what was committed has {spec.digest}"
                 )
 
-    async def _held(self, layout: WeightLayout) -> list[str]:
+    async def _check_base(self, adapter: AdapterSpec, algorithm: DigestAlgorithm) -> None:
+        """Whether the weights below the adapters are those that they were trained on."""
+        layout = model_layout(self._settings.model_path, self._settings.dtype)
+        base = from_digests(layout, await self._held(layout, None, algorithm), algorithm=algorithm).digest
+        if base != adapter.base:
+            raise ProbeFailedError(f"the server's base has digest {base}; the adapters were trained on {adapter.base}")
+
+    async def _held(
+        self, layout: WeightLayout, adapter: str | None, algorithm: DigestAlgorithm | None = None
+    ) -> list[str]:
         shapes = {spec.name: spec.shape for spec in layout.tensors}
-        held = await self._server.held(shapes, algorithm=_algorithm(layout))
+        held = await self._server.held(shapes, algorithm=algorithm or _algorithm(layout), adapter=adapter)
         return [held.get(spec.name, "") for spec in layout.tensors]
+
+    def _check_fits(self, layout: WeightLayout) -> None:
+        options = self._settings.server.adapters
+        if options is None:
+            check_fits(layout, self._model)
+        elif isinstance(layout, Manifest):
+            check_adapters(layout, self._model, options)
+        else:
+            raise LayoutError("adapters come with a manifest, which says what they belong to")
+
+    async def _load(self, version: PolicyVersion) -> None:
+        """Have the server read the stage: into its weights, or as an adapter that takes the place of the former."""
+        layout = self._stage.layout
+        if not isinstance(layout, Manifest) or layout.adapter is None:
+            size = self._settings.server.tensor_parallel_size
+            await self._server.load_weights([self._stage.payload() for _ in range(size)])
+            return
+        self._num_loads += 1
+        former, name = self.adapter, f"v{version}-{self._num_loads}"
+        payload = base64.b64encode(self._stage.payload()).decode()
+        await self._server.load_adapter(name, payload=payload, config=server_config(layout.adapter))
+        self.adapter = name
+        if former is not None:
+            await self._server.unload_adapter(former)
 
     def _fail(self) -> None:
         self.status = step(self.status, WeightEvent.FAIL)
@@ -227,7 +265,7 @@ class ServedWeights:
 def model_layout(folder: Path, dtype: str) -> Layout:
     """Names and shapes of a model's parameters, tied ones once, without its weights."""
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))  # type: ignore[no-untyped-call]
     model.tie_weights()
     return lay_out(Parameter(name, dtype, tuple(value.shape)) for name, value in model.named_parameters())
 
