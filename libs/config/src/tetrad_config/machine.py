@@ -116,7 +116,7 @@ def _fitting(config: RunConfig, found: int, origins: Origins) -> tuple[str, ...]
 
 def _gpus(config: RunConfig, facts: MachineFacts, origins: Origins) -> Iterator[Refusal]:
     needed, found = _gpus_asked(config), len(facts.gpus)
-    if config.generator.backend is not Backend.SGLANG or needed <= found:
+    if config.generator.backend is not Backend.SGLANG or needed <= found or facts.is_sglang_on_cpu:
         return
     here = f"this machine has {found}"
     yield Refusal(

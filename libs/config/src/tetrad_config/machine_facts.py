@@ -31,6 +31,8 @@ class MachineFacts:
     """Names of the GPUs, in order."""
     has_sglang: bool
     """Whether sglang can be imported."""
+    is_sglang_on_cpu: bool = False
+    """Whether sglang was told to compute on the processor (SGLANG_USE_CPU_ENGINE=1)."""
     is_offline: bool
     """Whether the Hugging Face Hub is not to be asked."""
     absent: frozenset[str]
@@ -107,6 +109,7 @@ def probe_machine(config: RunConfig, environ: Mapping[str, str]) -> MachineFacts
         num_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         gpus=_visible(_gpu_names(), environ),
         has_sglang=find_spec("sglang") is not None,
+        is_sglang_on_cpu=os.environ.get("SGLANG_USE_CPU_ENGINE") == "1",
         is_offline=is_offline,
         absent=frozenset(absent),
         unusable=unusable(functions_of_others(config)),

@@ -95,7 +95,8 @@ async def _engine(config: RunConfig, *, is_colocated: bool) -> Engine:
     """The engine, built now; or one that is built when the learner lends its GPUs."""
 
     async def build() -> Engine:
-        return await asyncio.to_thread(create_engine, config.generator.backend.value, engine_settings(config))
+        settings = engine_settings(config, is_colocated=is_colocated)
+        return await asyncio.to_thread(create_engine, config.generator.backend.value, settings)
 
     return LateEngine(build) if is_colocated else await build()
 

@@ -12,7 +12,7 @@ from tetrad_rollout.engine.server_options import AdapterOptions, ServerOptions
 from tetrad_rollout.weight_keeper import layout_digest
 
 
-def engine_settings(config: RunConfig) -> EngineSettings:
+def engine_settings(config: RunConfig, *, is_colocated: bool) -> EngineSettings:
     """What the engine of one replica is made from; its GPUs are those that it sees."""
     generator = config.generator
     return EngineSettings(
@@ -25,7 +25,7 @@ def engine_settings(config: RunConfig) -> EngineSettings:
             is_deterministic=generator.deterministic,
         ),
         digest=layout_digest,
-        server=server_options(config),
+        server=server_options(config, is_colocated=is_colocated),
     )
 
 
@@ -34,7 +34,7 @@ def honours_seeds(config: RunConfig) -> bool:
     return config.generator.backend is not Backend.SGLANG or config.generator.deterministic
 
 
-def server_options(config: RunConfig) -> ServerOptions:
+def server_options(config: RunConfig, *, is_colocated: bool) -> ServerOptions:
     """The knobs of an engine that is a server of its own."""
     generator = config.generator
     return ServerOptions(
@@ -44,7 +44,7 @@ def server_options(config: RunConfig) -> ServerOptions:
         is_prefill_chunked=generator.enable_chunked_prefill,
         is_eager=generator.enforce_eager,
         tensor_parallel_size=generator.inference_engine_tensor_parallel_size,
-        may_sleep=config.trainer.placement.colocate_all,
+        may_sleep=is_colocated,
         adapters=_adapters(config.trainer.policy.model.lora) if config.syncs_adapters_only else None,
         extra=generator.engine_init_kwargs,
     )

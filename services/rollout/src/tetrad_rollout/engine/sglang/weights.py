@@ -80,7 +80,9 @@ class ServedWeights:
         step(self.status, WeightEvent.VERIFY)
         ticket, layout = self._stages_begun, self._stage.layout
         assert layout is not None
-        actual: str = found or await asyncio.to_thread(self._settings.digest, self._stage.host_side, layout)
+        if found is None:
+            found = await asyncio.to_thread(self._settings.digest, self._stage.host_side, layout)
+        actual: str = found
         if actual == expected:
             await asyncio.to_thread(self._stage.to_device)
         if ticket != self._stages_begun:
