@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from unit.rollout.engine_builders import (
     END_ID,
+    VOCABULARY,
     a_llama,
     a_model_folder,
     a_request,
@@ -39,6 +40,7 @@ FAKE_VOCABULARY = 20
 class FakeSite(EngineSite):
     prompts = ((1, 2, 3), (4,), (5, 6), (7, 8, 9, 10), (11, 12), (13,), (14, 15, 16), (17, 18))
     eos_id = 0
+    vocab_size = FAKE_VOCABULARY
     weights_tags = frozenset({MemoryTag.WEIGHTS})
 
     def start(self, *, is_deterministic: bool = False, max_num_seqs: int = 64) -> Engine:
@@ -72,6 +74,7 @@ class FakeSite(EngineSite):
 class TransformersSite(EngineSite):
     prompts = ((1, 7, 8), (1, 9), (1, 10, 11, 12, 13), (1, 14, 15), (1, *range(6, 30)), (1, 16), (1, 17), (1, 18))
     eos_id = END_ID
+    vocab_size = VOCABULARY
     weights_tags = frozenset({MemoryTag.WEIGHTS})
 
     def __init__(self, folder: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from sglang_site import builders
 from sglang_site.servers import settings_of
-from unit.rollout.engine_builders import END_ID, a_request, a_tokenizer, reference_logprobs
+from unit.rollout.engine_builders import END_ID, VOCABULARY, a_request, a_tokenizer, reference_logprobs
 
 from tetrad_rollout.engine import BatchSettings, Engine, GenerationRequest
 from tetrad_rollout.engine.protocol import MemoryTag
@@ -36,6 +36,7 @@ class SglangSite(EngineSite):
     # One long enough to be shared.
     prompts = ((1, 7, 8), (1, 9), (1, 10, 11, 12, 13), (1, 14, 15), (1, *range(6, 36)) * 3, (1, 16), (1, 17), (1, 18))
     eos_id = END_ID
+    vocab_size = VOCABULARY
     weights_tags = frozenset({MemoryTag.WEIGHTS})
     honours_seeds = False
     cache_policy_in_flight = "flush"

@@ -105,6 +105,8 @@ class Generator(Section):
     """Collective for engines on other GPUs; on one host or GPU, memory is shared instead, whatever this says."""
     weight_sync_timeout: Seconds = 120.0
     """Seconds after which an engine that does not take new weights is quarantined."""
+    verify_sync: bool = True
+    """Whether each engine's log-probs of fixed tokens are compared with the learner's after each weight update."""
     lease_progress_timeout: Seconds = 60.0
     """Seconds without a new token or turn after which a group is leased to another engine."""
 

@@ -108,6 +108,7 @@ class Intake:
             manifest=publish.manifest,
             segment=handle,
             devices=publish.devices,
+            canary=publish.canary,
         )
         self._shelf.put(held)
         return held

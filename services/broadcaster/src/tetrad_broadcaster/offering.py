@@ -37,7 +37,9 @@ def _can_serve(held: Held, transport: WeightTransport, gpu: str) -> bool:
 
 def offer(held: Held, transport: WeightTransport, *, gpu: str, deadline_s: float) -> VersionOffered:
     """Offer a held version; the handle is that of the transport."""
-    bare = partial(VersionOffered, version=held.version, manifest=held.manifest, transport=transport)
+    bare = partial(
+        VersionOffered, version=held.version, manifest=held.manifest, transport=transport, canary=held.canary
+    )
     match transport:
         case WeightTransport.CUDA_IPC:
             return bare(device=device_on(held, gpu), deadline_s=deadline_s)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tetrad_wire.ids import PolicyVersion
-from tetrad_wire.messages.weights import DeviceHandle, Manifest, SegmentHandle
+from tetrad_wire.messages.weights import Canary, DeviceHandle, Manifest, SegmentHandle
 
 # An evaluation may hold engines on the previous version while the next one is already here.
 KEPT: Final = 2
@@ -22,6 +22,8 @@ class Held:
     """In host memory; None where it lies on GPUs only."""
     devices: tuple[DeviceHandle, ...] = ()
     """In the ranks' own memory on their GPUs, passed on as it came."""
+    canary: Canary | None = None
+    """Passed on as it came."""
 
 
 class VersionConflictError(ValueError):

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -28,6 +28,7 @@ from tetrad_wire.errors import Violation
 from tetrad_wire.ids import Incarnation, PolicyVersion
 from tetrad_wire.messages.weights import (
     AdapterSpec,
+    Canary,
     DeviceHandle,
     Manifest,
     PublishVersion,
@@ -169,6 +170,7 @@ class Publisher:
         fill: Fill | None,
         copy: DeviceOffer | None = None,
         adapter: AdapterSpec | None = None,
+        canary: Canary | None = None,
     ) -> Published:
         """Fill a segment, digest it, and offer it until the broadcaster has its own copy.
 
@@ -179,7 +181,8 @@ class Publisher:
         SegmentsBusyError or SegmentAllocationError where there is no segment to fill.
         """
         async with self._is_publishing:
-            self._kept = kept = await self._prepare(version, step, layout, fill, copy, adapter)
+            kept = await self._prepare(version, step, layout, fill, copy, adapter)
+            self._kept = kept = replace(kept, offer=msgspec.structs.replace(kept.offer, canary=canary))
             published = await self._offer(kept)
             await self._in_thread(lambda: self._ring.trim(pinned=kept.segments))
             return published

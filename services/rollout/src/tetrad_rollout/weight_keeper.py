@@ -26,7 +26,7 @@ from tetrad_weights.manifest import build
 from tetrad_wire import WireError
 from tetrad_wire.ids import Incarnation, RunId
 from tetrad_wire.messages.membership import CachePolicy, Certificate, Desired, EngineMemory, WantedWeights
-from tetrad_wire.messages.weights import DeviceHandle, Manifest, TensorSpec, WeightTransport
+from tetrad_wire.messages.weights import Canary, DeviceHandle, Manifest, TensorSpec, WeightTransport
 
 log = get_logger(__name__)
 
@@ -76,6 +76,7 @@ class WeightKeeper:
         self._connection: Connection | None = None
         self._receiver: WeightReceiver | None = None
         self._changed = asyncio.Event()
+        self._canary: Canary | None = None
         self.certificate: Certificate | None = None
         self.statistics = UpdateStatistics()
 
@@ -176,6 +177,7 @@ class WeightKeeper:
         if not is_staged:
             # The receiver has digested every tensor while it copied.
             await self._engine.verify_stage(digest=manifest.digest, found=manifest.digest)
+        self._canary = receiver.canary
         staged = loop.time()
         # From here until the certificate the engine's word about its weights is open.
         self.certificate = self._committed = None
@@ -188,7 +190,7 @@ class WeightKeeper:
         report, self._committed = self._committed, None
         assert report is not None
         began = asyncio.get_running_loop().time()
-        await prove_weights(self._engine)
+        await prove_weights(self._engine, self._canary)
         self.statistics.switch_s += asyncio.get_running_loop().time() - began
         self._committed = report
         self.certificate = Certificate(

@@ -15,6 +15,8 @@ import pytest
 
 from tetrad_testing.conformance.engine_site import EngineSite, TokenGate, eventually
 from tetrad_testing.conformance.engine_sleep import SleepConformance
+from tetrad_weights.canary import canary_tokens
+from tetrad_wire.messages.weights import Canary
 
 if TYPE_CHECKING:
     from tetrad_rollout.engine.protocol import GeneratedSample
@@ -455,10 +457,11 @@ class WeightConformance:
             await site.switch(engine, 1, version=1)
             one = await engine.probe()
             await site.switch(other, 1, version=9)
-            await other.probe(expected=one.logprobs)
+            canary = Canary(token_ids=canary_tokens(site.vocab_size), logprobs=tuple(one.logprobs.tolist()))
+            await other.probe(canary)
             await site.switch(other, 2, version=10)
-            with pytest.raises(Exception, match="the same weights gave"):
-                await other.probe(expected=one.logprobs)
+            with pytest.raises(Exception, match="with the same weights the learner gave"):
+                await other.probe(canary)
 
 
 class EngineConformance(

@@ -36,6 +36,8 @@ class EngineSite(ABC):
     """At least eight, of three different lengths or more."""
     eos_id: int
     """Ends a sample; never among the prompts' last tokens."""
+    vocab_size: int
+    """Ids are in [0, this)."""
     honours_seeds: bool = True
     """Whether equal seeds give equal samples. Where not, seeds say nothing and there is no deterministic mode."""
     cache_policy_in_flight: str = "keep"

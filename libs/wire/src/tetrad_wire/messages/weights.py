@@ -70,6 +70,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Set where the tensors are adapters alone, under peft's names; nil where they are all weights."""
 
 
+class Canary(msgspec.Struct, frozen=True, kw_only=True):
+    """What the learner says of fixed tokens with a version's weights; an engine that has them says nearly the same."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """Of all tokens but the first, at temperature 1."""
+
+
 class SegmentHandle(msgspec.Struct, frozen=True, kw_only=True):
     """A POSIX shared-memory segment that its exporter owns."""
 
@@ -119,6 +127,8 @@ class PublishVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Where the bytes lie in host memory; nil where only engines on the GPUs of `devices` are served."""
     devices: tuple[DeviceHandle, ...] = ()
     """Where the same bytes lie on GPUs, one handle for each GPU and consumer."""
+    canary: Canary | None = None
+    """For `generator.verify_sync`; nil where engines are not compared with the learner."""
 
 
 class VersionAccepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,6 +191,8 @@ class VersionOffered(msgspec.Struct, frozen=True, kw_only=True):
     """Where the bytes lie; of `shared_memory` only."""
     device: DeviceHandle | None = None
     """Where the bytes lie; of `cuda_ipc` only."""
+    canary: Canary | None = None
+    """As published."""
     deadline_s: float
     """The bytes stay at least this long, unless an engine that asks for chunks falls silent."""
     base: PolicyVersion | None = None

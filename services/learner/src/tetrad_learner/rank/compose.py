@@ -101,6 +101,7 @@ def _shell(
         evidence=settings.run_dir / "poisoned",
         copies=_device_copies(config, trainer, link, incarnation=incarnation),
         is_host_served=not serves_own_gpus_only(config),
+        is_verified=config.generator.verify_sync,
         figures=partial(memory_figures, trainer.ranks.device) if config.trainer.placement.colocate_all else None,
     )
 

@@ -24,6 +24,7 @@ from tetrad_learner.trainer.errors import NonFiniteError
 from tetrad_learner.trainer.progress import Progress
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Connection, ZmqTransport
+from tetrad_weights.canary import canary_tokens
 from tetrad_weights.digest import DigestAlgorithm
 from tetrad_weights.errors import WeightsError
 from tetrad_wire import WireError
@@ -46,7 +47,7 @@ from tetrad_wire.messages.steps import (
     StepProgressed,
     WeightsPublished,
 )
-from tetrad_wire.messages.weights import AdapterSpec
+from tetrad_wire.messages.weights import AdapterSpec, Canary
 
 log = get_logger(__name__)
 
@@ -72,6 +73,7 @@ class RankShell:
         evidence: Path,
         copies: DeviceCopies | None = None,
         is_host_served: bool = True,
+        is_verified: bool = True,
         figures: Figures | None = None,
     ) -> None:
         self._trainer = trainer
@@ -86,6 +88,8 @@ class RankShell:
         self._copies = copies
         # Whether there may be engines that read host memory.
         self._is_host_served = is_host_served
+        # Whether engines are compared with the policy after each update.
+        self._is_verified = is_verified
         self._publisher: Publisher | None = None
         self._connection: Connection | None = None
         self._broadcaster = ""
@@ -191,12 +195,15 @@ class RankShell:
             return
         # Collective, and before the ranks part: later calls find it.
         adapter = self._exports.adapter(DigestAlgorithm.XXH3_128) if copy is None else copy.manifest.adapter
+        canary = self._canary() if self._is_verified else None
         if self._rank == 0:
-            self._link.send(self._published(order, copy, adapter))
+            self._link.send(self._published(order, copy, adapter, canary))
         elif self._is_host_served:
             self._exports.fill(None)
 
-    def _published(self, order: PublishWeights, copy: DeviceCopy | None, adapter: AdapterSpec | None) -> msgspec.Struct:
+    def _published(
+        self, order: PublishWeights, copy: DeviceCopy | None, adapter: AdapterSpec | None, canary: Canary | None
+    ) -> msgspec.Struct:
         async def work(transport: ZmqTransport) -> Published:
             publisher = self._connected(transport, order.broadcaster)
             return await publisher.publish(
@@ -206,6 +213,7 @@ class RankShell:
                 fill=self._exports.fill if self._is_host_served else None,
                 copy=copy,
                 adapter=adapter,
+                canary=canary,
             )
 
         try:
@@ -215,6 +223,10 @@ class RankShell:
         return WeightsPublished(
             version=order.version, digest=done.digest, num_bytes=done.num_bytes, seconds=done.seconds
         )
+
+    def _canary(self) -> Canary:
+        ids = canary_tokens(self._trainer.vocabulary)
+        return Canary(token_ids=ids, logprobs=tuple(self._trainer.canary(ids)))
 
     def _connected(self, transport: ZmqTransport, endpoint: str) -> Publisher:
         if endpoint == self._broadcaster and self._publisher is not None:

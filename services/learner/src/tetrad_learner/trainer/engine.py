@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tetrad_learner.trainer.batch import StepBatch
+from tetrad_learner.trainer.canary import canary_logprobs
 from tetrad_learner.trainer.checkpoint import copy_trainer_state, live_tensors, load_trainer_state
 from tetrad_learner.trainer.checkpoint_copy import CheckpointCopy, writing_group
 from tetrad_learner.trainer.critic import Critic, load_critic
@@ -109,6 +110,16 @@ class Trainer:
     def weight_shapes(self, part: Part = Part.MERGED) -> tuple[WeightShape, ...]:
         """Return names, dtypes and whole shapes of what is exported, in Hugging Face order; not collective."""
         return weight_shapes(self._policy, part)
+
+    def canary(self, ids: Sequence[int]) -> list[float]:
+        """Return the policy's log-probabilities of all of `ids` but the first, at temperature 1; collective."""
+        self._residence.require_here()
+        return canary_logprobs(self._policy, ids, layout=self._options.row_layout, device=self.ranks.device)
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the embedding: token ids lie below."""
+        return self._policy.vocabulary
 
     def export_into(
         self,

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tetrad_rollout.engine.protocol import WeightLayout
-from tetrad_rollout.engine.runner import PROBE_LENGTH
 from tetrad_weights.digest import Bytes
 from tetrad_weights.layout import Layout, Parameter, lay_out
 
@@ -105,12 +104,11 @@ class FakeRunner:
         """See `Runner.is_bound_to`."""
         return self._table.ctypes.data == _table_in(buffer, self._bound_layout).ctypes.data
 
-    def probe(self) -> npt.NDArray[np.float32]:
+    def probe(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """See `Runner.probe`."""
-        ids = np.arange(PROBE_LENGTH + 1) % self.vocab_size
-        logits = self._table[ids[:-1]].astype(np.float64)
+        logits = self._table[tokens[:-1]].astype(np.float64)
         logprobs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        chosen: npt.NDArray[np.float32] = logprobs[np.arange(PROBE_LENGTH), ids[1:]].astype(np.float32)
+        chosen: npt.NDArray[np.float32] = logprobs[np.arange(len(tokens) - 1), tokens[1:]].astype(np.float32)
         return chosen
 
 

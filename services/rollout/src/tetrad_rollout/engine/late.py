@@ -23,7 +23,7 @@ from tetrad_rollout.engine.protocol import (
 from tetrad_rollout.engine.weight_state import WeightStatus
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.membership import MemoryFigures
-from tetrad_wire.messages.weights import DeviceHandle, Manifest
+from tetrad_wire.messages.weights import Canary, DeviceHandle, Manifest
 
 Build = Callable[[], Awaitable[Engine]]
 
@@ -80,9 +80,9 @@ class LateEngine:
         """See `Engine.commit`."""
         return await self._there().commit(version=version, digest=digest)
 
-    async def probe(self, expected: npt.NDArray[np.float32] | None = None) -> ProbeReport:
+    async def probe(self, canary: Canary | None = None) -> ProbeReport:
         """See `Engine.probe`."""
-        return await self._there().probe(expected)
+        return await self._there().probe(canary)
 
     async def weights_digest(self) -> str:
         """See `Engine.weights_digest`."""

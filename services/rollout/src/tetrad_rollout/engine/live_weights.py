@@ -14,15 +14,14 @@ import numpy.typing as npt
 
 from tetrad_rollout.engine.errors import DigestMismatchError, ProbeFailedError, WeightStateError
 from tetrad_rollout.engine.flat_weights import DigestFunction, FlatWeights
-from tetrad_rollout.engine.probes import ProbeMemory
+from tetrad_rollout.engine.probes import ProbeMemory, probe_tokens
 from tetrad_rollout.engine.protocol import CachePolicy, CommitReport, ProbeReport, WeightLayout
 from tetrad_rollout.engine.runner import Runner
 from tetrad_rollout.engine.weight_state import WeightEvent, WeightState, WeightStatus, step
 from tetrad_weights.digest import Bytes
 from tetrad_wire.ids import PolicyVersion
+from tetrad_wire.messages.weights import Canary
 
-# Equal weights give equal bits in one process; another engine's kernels may differ in the last ones.
-PROBE_TOLERANCE: Final = 1e-3
 _IN_STAGE: Final = frozenset({WeightState.STAGING, WeightState.STAGED, WeightState.PAUSED})
 
 
@@ -34,7 +33,7 @@ class LiveWeights:
         self._flat = FlatWeights(runner.layout, digest=digest)
         self._lock = threading.Lock()
         self._stages_begun = 0
-        self._probes = ProbeMemory(tolerance=PROBE_TOLERANCE)
+        self._probes = ProbeMemory(dtype=runner.layout.tensors[0].dtype)
         self._is_unproven = False
         self.status = WeightStatus()
         runner.copy_parameters(self._flat.live)
@@ -110,12 +109,12 @@ class LiveWeights:
             self._fail()
             raise
 
-    def probe(self, expected: npt.NDArray[np.float32] | None) -> ProbeReport:
+    def probe(self, canary: Canary | None) -> ProbeReport:
         """Forward fixed tokens; certify the live version when the result is what its bytes imply."""
         with self._lock:
             step(self.status, WeightEvent.CERTIFY)
         try:
-            logprobs = self._probe(expected)
+            logprobs = self._probe(canary)
         except BaseException:
             self._fail()
             raise
@@ -126,11 +125,11 @@ class LiveWeights:
                 self.status = step(self.status, WeightEvent.CERTIFY)
             return ProbeReport(version=self.status.live_version, logprobs=logprobs)
 
-    def _probe(self, expected: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
+    def _probe(self, canary: Canary | None) -> npt.NDArray[np.float32]:
         if not self._runner.is_bound_to(self._flat.live):
             raise ProbeFailedError("a parameter of the model does not read the committed buffer")
-        logprobs = self._runner.probe()
-        self._probes.check(logprobs, digest=self.status.live_digest, expected=expected)
+        logprobs = self._runner.probe(probe_tokens(canary, self._runner.vocab_size))
+        self._probes.check(logprobs, digest=self.status.live_digest, canary=canary)
         return logprobs
 
     def wake(self) -> None:

@@ -18,7 +18,7 @@ from tetrad_rollout.engine.errors import InvalidRequestError
 from tetrad_rollout.engine.weight_state import WeightStatus
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.membership import MemoryFigures
-from tetrad_wire.messages.weights import DeviceHandle, Manifest, TensorSpec
+from tetrad_wire.messages.weights import Canary, DeviceHandle, Manifest, TensorSpec
 
 RequestId = NewType("RequestId", str)
 TOP_K_OFF: Final = -1
@@ -184,7 +184,7 @@ class ProbeReport:
 
     version: PolicyVersion
     logprobs: npt.NDArray[np.float32]
-    """[PROBE_LENGTH], of fixed tokens; equal for equal weights."""
+    """Of the canary's tokens, or of fixed ones; equal for equal weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,10 +290,10 @@ class Engine(Protocol):
         """
         ...
 
-    async def probe(self, expected: npt.NDArray[np.float32] | None = None) -> ProbeReport:
+    async def probe(self, canary: Canary | None = None) -> ProbeReport:
         """Prove that the engine computes with the committed weights, and certify them.
 
-        `expected` are the log-probs that another engine reported for the same digest.
+        With `canary`, also that it computes what the learner, or another engine, computed with the same weights.
 
         Raises:
             ProbeFailedError: the engine is quarantined and stays paused.

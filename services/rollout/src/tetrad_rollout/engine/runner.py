@@ -5,15 +5,12 @@ methods are called from one thread, in between two of which the weights may be b
 """
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tetrad_rollout.engine.protocol import WeightLayout
-
-PROBE_LENGTH: Final = 4
-"""Tokens whose log-probs a probe reports."""
 
 
 class Runner(Protocol):
@@ -71,6 +68,6 @@ class Runner(Protocol):
         """Whether every parameter reads `buffer`'s present bytes."""
         ...
 
-    def probe(self) -> npt.NDArray[np.float32]:
-        """Log-probs [PROBE_LENGTH] of fixed tokens from a forward that touches no running row."""
+    def probe(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Log-probs [T - 1] of all of `tokens` [T] but the first, from a forward that touches no running row."""
         ...

@@ -41,7 +41,7 @@ from tetrad_runtime.host_memory import host_memory
 from tetrad_telemetry.logs import get_logger
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.membership import MemoryFigures
-from tetrad_wire.messages.weights import DeviceHandle, Manifest
+from tetrad_wire.messages.weights import Canary, DeviceHandle, Manifest
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -138,9 +138,9 @@ class ThreadedEngine:
         """See `Engine.commit`."""
         return await self._call(lambda: self._commit(version, digest))
 
-    async def probe(self, expected: npt.NDArray[np.float32] | None = None) -> ProbeReport:
+    async def probe(self, canary: Canary | None = None) -> ProbeReport:
         """See `Engine.probe`."""
-        return await self._call(lambda: self._weights.probe(expected))
+        return await self._call(lambda: self._weights.probe(canary))
 
     async def weights_digest(self) -> str:
         """See `Engine.weights_digest`."""

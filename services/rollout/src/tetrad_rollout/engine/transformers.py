@@ -16,7 +16,6 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from tetrad_rollout.engine.errors import ForwardFailedError, LayoutError
 from tetrad_rollout.engine.kv_cache import RowCache
-from tetrad_rollout.engine.probes import probe_ids
 from tetrad_rollout.engine.protocol import WeightLayout
 from tetrad_weights.digest import Bytes
 from tetrad_weights.layout import Layout, Parameter, lay_out
@@ -155,11 +154,10 @@ class TransformersRunner:
             yield self._parameters[spec.name], part.view(_dtype(spec.dtype)).view(tuple(spec.shape))
 
     @torch.inference_mode()
-    def probe(self) -> npt.NDArray[np.float32]:
+    def probe(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """See `Runner.probe`."""
-        ids = probe_ids(self.vocab_size)
-        logits = self._model(input_ids=self._tensor(ids[None, :]), use_cache=False).logits[0, :-1].float()
-        logprobs = torch.log_softmax(logits, dim=-1).gather(1, self._tensor(ids[1:, None]))[:, 0]
+        logits = self._model(input_ids=self._tensor(tokens[None, :]), use_cache=False).logits[0, :-1].float()
+        logprobs = torch.log_softmax(logits, dim=-1).gather(1, self._tensor(tokens[1:, None]))[:, 0]
         result: npt.NDArray[np.float32] = logprobs.cpu().numpy()
         return result
 

@@ -3,6 +3,7 @@
 from tetrad_rollout.engine.errors import DigestMismatchError, WeightStateError
 from tetrad_rollout.engine.protocol import CommitReport, Engine, PauseMode, ProbeReport
 from tetrad_wire.ids import PolicyVersion
+from tetrad_wire.messages.weights import Canary
 
 
 async def switch_weights(engine: Engine, *, version: PolicyVersion, digest: str) -> tuple[CommitReport, ProbeReport]:
@@ -26,8 +27,8 @@ async def commit_weights(engine: Engine, *, version: PolicyVersion, digest: str)
         raise
 
 
-async def prove_weights(engine: Engine) -> ProbeReport:
-    """The second part: compute with what is committed, then generate again."""
-    probe = await engine.probe()
+async def prove_weights(engine: Engine, canary: Canary | None = None) -> ProbeReport:
+    """The second part: compute with what is committed, and as the learner does, then generate again."""
+    probe = await engine.probe(canary)
     await engine.resume()
     return probe

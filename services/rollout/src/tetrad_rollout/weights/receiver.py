@@ -36,6 +36,7 @@ from tetrad_wire import RemoteProtocolError
 from tetrad_wire.errors import Violation
 from tetrad_wire.ids import Incarnation, PolicyVersion
 from tetrad_wire.messages.weights import (
+    Canary,
     Manifest,
     PullVersion,
     SegmentReleased,
@@ -100,6 +101,8 @@ class WeightReceiver:
         }
         self._statistics = ReceiverStatistics()
         self._is_fetching = asyncio.Lock()
+        self.canary: Canary | None = None
+        """What the learner said of the last version that was fetched."""
 
     def statistics(self) -> ReceiverStatistics:
         """Counters since the start."""
@@ -175,6 +178,7 @@ class WeightReceiver:
             await filler.fill(offer, buffer, deadline=deadline)
         self._statistics.last_copy_s = seconds = time.monotonic() - started
         self._statistics.last_transport = offer.transport
+        self.canary = offer.canary
         log.info("version_fetched", version=offer.version, transport=offer.transport.value, seconds=round(seconds, 4))
 
     async def _pull(self, version: PolicyVersion, transports: Sequence[WeightTransport]) -> VersionOffered:

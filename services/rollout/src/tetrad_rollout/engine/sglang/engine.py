@@ -52,7 +52,7 @@ from tetrad_rollout.engine.tokenizer import load_decode
 from tetrad_telemetry.logs import get_logger
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.membership import MemoryFigures
-from tetrad_wire.messages.weights import DeviceHandle, Manifest
+from tetrad_wire.messages.weights import Canary, DeviceHandle, Manifest
 
 log = get_logger(__name__)
 
@@ -179,9 +179,9 @@ class SglangEngine:
 
         return await self._weights.commit(version=version, digest=digest, cut=cut)
 
-    async def probe(self, expected: npt.NDArray[np.float32] | None = None) -> ProbeReport:
+    async def probe(self, canary: Canary | None = None) -> ProbeReport:
         """See `Engine.probe`."""
-        return await self._weights.probe(expected)
+        return await self._weights.probe(canary)
 
     async def weights_digest(self) -> str:
         """See `Engine.weights_digest`."""

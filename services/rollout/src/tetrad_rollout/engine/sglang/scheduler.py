@@ -78,7 +78,9 @@ def checkpoint_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         if layer not in FUSED:
             yield f"{path.removesuffix(WRAPPED)}.{kind}", parameter.data
             continue
-        sizes = modules[path].output_partition_sizes
+        wrapper = modules[path]
+        layer_of_sglang: Any = getattr(wrapper, "base_layer", wrapper)
+        sizes = layer_of_sglang.output_partition_sizes
         for part, rows in zip(FUSED[layer], torch.split(parameter.data, list(sizes)), strict=True):
             yield f"{owner}.{part}.{kind}", rows
 

@@ -20,7 +20,7 @@ from tetrad_devices.facts import uuid_of
 from tetrad_rollout.engine.catalog import EngineSettings
 from tetrad_rollout.engine.errors import DigestMismatchError, LayoutError, ProbeFailedError, WeightStateError
 from tetrad_rollout.engine.flat_weights import check_fits
-from tetrad_rollout.engine.probes import ProbeMemory, probe_ids
+from tetrad_rollout.engine.probes import ProbeMemory, probe_tokens
 from tetrad_rollout.engine.protocol import CachePolicy, CommitReport, ProbeReport, WeightLayout
 from tetrad_rollout.engine.sglang.adapters import check_adapters, server_config
 from tetrad_rollout.engine.sglang.device_copier import DeviceCopier
@@ -32,13 +32,11 @@ from tetrad_weights.digest import Bytes, DigestAlgorithm
 from tetrad_weights.layout import Layout, Parameter, lay_out
 from tetrad_weights.manifest import from_digests
 from tetrad_wire.ids import PolicyVersion
-from tetrad_wire.messages.weights import AdapterSpec, DeviceHandle, Manifest
+from tetrad_wire.messages.weights import AdapterSpec, Canary, DeviceHandle, Manifest
 
 log = get_logger(__name__)
 
 _IN_STAGE: Final = frozenset({WeightState.STAGING, WeightState.STAGED, WeightState.PAUSED})
-# One forward, whose kernels may depend on what else was computed before.
-TOLERANCES: Final = {"float32": 1e-3, "bfloat16": 0.05, "float16": 0.01}
 
 Cut = Callable[[PolicyVersion], int]
 """Closes the spans of samples under way with the version that they came from; how many were cut."""
@@ -56,7 +54,7 @@ class ServedWeights:
         self.gpu = uuid_of() if is_on_gpu else ""
         self._live_layout: WeightLayout | None = None
         self._stages_begun = 0
-        self._probes = ProbeMemory(tolerance=TOLERANCES[settings.dtype])
+        self._probes = ProbeMemory(dtype=settings.dtype)
         self._num_probes = 0
         self._num_loads = 0
         self._is_unproven = False
@@ -164,11 +162,11 @@ class ServedWeights:
         log.info("weights_committed", version=version, cache_policy=report.cache_policy, spans_cut=spans_cut)
         return report
 
-    async def probe(self, expected: npt.NDArray[np.float32] | None) -> ProbeReport:
+    async def probe(self, canary: Canary | None) -> ProbeReport:
         """Forward fixed tokens and ask for what the server holds; certify the live version when both are right."""
         step(self.status, WeightEvent.CERTIFY)
         try:
-            logprobs = await self._probe(expected)
+            logprobs = await self._probe(canary)
             await self._check_held()
         except BaseException:
             self._fail()
@@ -190,8 +188,8 @@ class ServedWeights:
         held = await self._held(layout, self.adapter)
         return from_digests(_plain(layout), held, algorithm=_algorithm(layout), adapter=adapter).digest
 
-    async def _probe(self, expected: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
-        ids = probe_ids(self._server.vocab_size).tolist()
+    async def _probe(self, canary: Canary | None) -> npt.NDArray[np.float32]:
+        ids = probe_tokens(canary, self._server.vocab_size).tolist()
         self._num_probes += 1
         logprobs: npt.NDArray[np.float32] = np.zeros(0, np.float32)
         async for _chunk, meta in self._server.generate(
@@ -206,7 +204,7 @@ class ServedWeights:
                 logprobs = np.array([entry[0] for entry in meta["input_token_logprobs"][1:]], np.float32)
         if len(logprobs) != len(ids) - 1:
             raise ProbeFailedError(f"the probe gave {len(logprobs)} log-probs for {len(ids)} tokens")
-        self._probes.check(logprobs, digest=self.status.live_digest, expected=expected)
+        self._probes.check(logprobs, digest=self.status.live_digest, canary=canary)
         return logprobs
 
     async def _check_held(self) -> None:
