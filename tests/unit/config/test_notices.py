@@ -78,7 +78,7 @@ def test_reinforce_plus_plus_needs_no_group(load_run):
             ["trainer.policy.model.lora.rank=8", "trainer.policy.model.lora.dropout=0.1"],
             "ratios of the first one scatter",
         ),
-        (["trainer.policy.model.lora.rank=8", "generator.enable_lora=true"], "merged before they are published"),
+        (["trainer.policy.model.lora.rank=8", "generator.enable_lora=true"], "gets adapters merged"),
         (
             [
                 "trainer.algorithm.advantage_estimator=gae",

@@ -5,12 +5,12 @@ Pure. The launcher knows none of this, and the services learn the rest from the 
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from tetrad_cli.launch.roles import OnExit, Role
-from tetrad_config import RunConfig, thread_environment, threads_per_process
+from tetrad_config import RunConfig, gpus_of_engines, thread_environment, threads_per_process
 
 MAX_REPLICAS: Final = 256
 PREFIX: Final = "TETRAD_"
@@ -26,15 +26,23 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def fleet(
-    config: RunConfig, *, run_dir: Path, runtime_dir: Path, num_cores: int | None = None, skip_step: int | None = None
+    config: RunConfig,
+    *,
+    run_dir: Path,
+    runtime_dir: Path,
+    num_cores: int | None = None,
+    gpus: Sequence[str] = (),
+    skip_step: int | None = None,
 ) -> list[Role]:
     """Return the roles of a run; sockets are in `runtime_dir`, threads are shared among `num_cores`.
 
+    `gpus` are the visible ones, as CUDA_VISIBLE_DEVICES names them; engines are spread over them.
     `skip_step` is for the learner: the poisoned training step that the run goes on without.
     """
     cores = num_cores if num_cores is not None else len(os.sched_getaffinity(0))
     computing = thread_environment(threads_per_process(config, cores))
     light = thread_environment(1)
+    engine_gpus = gpus_of_engines(config, gpus)
     coordinator = f"ipc://{runtime_dir}/coordinator"
     skipping = {} if skip_step is None else {"TETRAD_SKIP_STEP": str(skip_step)}
     shared = {
@@ -75,8 +83,10 @@ def fleet(
             argv=_module("tetrad_rollout"),
             stage=2,
             replicas=config.generator.num_inference_engines,
-            max_replicas=MAX_REPLICAS,
+            max_replicas=len(engine_gpus) or MAX_REPLICAS,
             env={**computing, **shared},
+            gpus=engine_gpus,
+            start_deadline_s=MODEL_LOAD_DEADLINE_S,
         ),
     ]
 

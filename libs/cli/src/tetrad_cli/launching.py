@@ -11,6 +11,7 @@ from tetrad_cli.fleet import child_environment, fleet
 from tetrad_cli.fresh_start import begin
 from tetrad_cli.launch.session import Plan, launch
 from tetrad_cli.prepared import Prepared
+from tetrad_config import visible_gpus
 from tetrad_telemetry import logs
 
 LAUNCHER_LOG: Final = "launcher.log"
@@ -38,7 +39,11 @@ def launch_run(
         run=prepared.config.trainer.run_name,
         run_dir=prepared.run_dir,
         roles=lambda runtime: fleet(
-            prepared.config, run_dir=prepared.run_dir, runtime_dir=runtime, skip_step=prepared.skip_step
+            prepared.config,
+            run_dir=prepared.run_dir,
+            runtime_dir=runtime,
+            gpus=visible_gpus(os.environ),
+            skip_step=prepared.skip_step,
         ),
         env=child_environment(os.environ),
         announce=announce,

@@ -4,11 +4,12 @@ Reads YAML, environment and command line, and turns them into frozen values that
 and imports neither torch nor sglang.
 """
 
+from tetrad_config.engine_gpus import gpus_of_engines
 from tetrad_config.errors import ConfigError, Problem
 from tetrad_config.layer import Origin, OriginKind
 from tetrad_config.loader import LoadedConfig, load
 from tetrad_config.machine import Refusal, check_machine, commands_to_run, overrides_to_run
-from tetrad_config.machine_facts import MachineFacts, probe_machine
+from tetrad_config.machine_facts import MachineFacts, probe_machine, visible_gpus
 from tetrad_config.model_size import num_parameters
 from tetrad_config.plan import Plan, plan
 from tetrad_config.plan_text import render
@@ -53,6 +54,7 @@ __all__ = [
     "config_hash",
     "describe_settings",
     "dump_resolved",
+    "gpus_of_engines",
     "is_resolved",
     "learning_changes",
     "load",
@@ -68,4 +70,5 @@ __all__ = [
     "show_settings",
     "thread_environment",
     "threads_per_process",
+    "visible_gpus",
 ]

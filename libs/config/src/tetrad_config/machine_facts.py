@@ -54,6 +54,15 @@ def _visible(names: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...
     return tuple(names[int(k)] if k.isdigit() and int(k) < len(names) else "GPU" for k in kept)[: len(names)]
 
 
+def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The GPUs that a process with these variables sees, as CUDA_VISIBLE_DEVICES names them."""
+    chosen = environ.get("CUDA_VISIBLE_DEVICES")
+    names = _gpu_names()
+    if chosen is None:
+        return tuple(str(number) for number in range(len(names)))
+    return tuple(part.strip() for part in chosen.split(",") if part.strip() not in ("", "-1", "NoDevFiles"))
+
+
 def _gpu_names() -> list[str]:
     try:
         listing = subprocess.run(_NVIDIA_SMI, capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=True)

@@ -14,6 +14,9 @@ from tetrad_cli.launch.restarts import RestartPolicy
 GRACE_S: Final = 45.0
 
 
+VISIBLE_GPUS: Final = "CUDA_VISIBLE_DEVICES"
+
+
 class OnExit(StrEnum):
     """What it means when a process of the role ends without having been asked to."""
 
@@ -37,6 +40,8 @@ class Role:
     """Limit of `scale`; 1 means that there is always exactly one."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the launcher's own; `{index}`, `{name}` and `{port}` in values are replaced."""
+    gpus: tuple[tuple[str, ...], ...] = ()
+    """For each replica the GPUs that it sees; empty where it sees all that the launcher sees."""
     on_exit: OnExit = OnExit.RESTART
     health_path: str = "/healthz"
     """Answers 200 once the process serves; the next stage waits for it."""
@@ -54,6 +59,8 @@ class Role:
             raise ValueError(
                 f"role {self.name}: {self.replicas} replicas; between 1 and {self.max_replicas} are possible"
             )
+        if self.gpus and len(self.gpus) < self.max_replicas:
+            raise ValueError(f"role {self.name}: GPUs for {len(self.gpus)} of {self.max_replicas} replicas")
 
     def instance_name(self, index: int) -> str:
         """Return the name of a replica, e.g. `rollout-0`; a role that cannot be scaled has no numbers."""
@@ -62,7 +69,8 @@ class Role:
     def environment(self, index: int, *, port: int) -> dict[str, str]:
         """Return the role's variables for one replica."""
         values = {"{index}": str(index), "{name}": self.instance_name(index), "{port}": str(port)}
-        return {key: _fill(text, values) for key, text in self.env.items()}
+        seen = {VISIBLE_GPUS: ",".join(self.gpus[index])} if self.gpus else {}
+        return seen | {key: _fill(text, values) for key, text in self.env.items()}
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:

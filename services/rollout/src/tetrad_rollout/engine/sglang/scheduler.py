@@ -45,19 +45,23 @@ class TellingScheduler(sglang_scheduler.Scheduler):  # type: ignore[misc]  # sgl
         return RpcReqOutput(success=True, message=json.dumps(answer))
 
     def _held(self, shapes: Shapes, algorithm: str, adapter: str | None) -> dict[str, str]:
-        """Digest of each tensor that is asked for, of an adapter or of the model; one that is not held is left out."""
+        """Digest of each tensor that is asked for, of an adapter or of the model; one that is not held is left out.
+
+        A tensor that is held and was not asked for is named, without a digest.
+        """
         runner = self.tp_worker.model_runner
         held = (
             checkpoint_tensors(runner.model)
             if adapter is None
             else adapter_tensors(runner.lora_manager, adapter, shapes)
         )
-        tensors = {
-            name: tensor[tuple(slice(extent) for extent in shapes[name])].contiguous()
-            for name, tensor in held
-            if name in shapes
-        }
-        return digests_of(tensors, algorithm)
+        tensors, others = {}, {}
+        for name, tensor in held:
+            if name in shapes:
+                tensors[name] = tensor[tuple(slice(extent) for extent in shapes[name])].contiguous()
+            else:
+                others[name] = ""
+        return digests_of(tensors, algorithm) | others
 
 
 def run_scheduler(*arguments: Any, **keywords: Any) -> None:

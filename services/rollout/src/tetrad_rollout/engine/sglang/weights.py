@@ -24,6 +24,7 @@ from tetrad_rollout.engine.probes import ProbeMemory, probe_tokens
 from tetrad_rollout.engine.protocol import CachePolicy, CommitReport, ProbeReport, WeightLayout
 from tetrad_rollout.engine.sglang.adapters import check_adapters, server_config
 from tetrad_rollout.engine.sglang.device_copier import DeviceCopier
+from tetrad_rollout.engine.sglang.self_test import check_caches
 from tetrad_rollout.engine.sglang.server import Server
 from tetrad_rollout.engine.sglang.stage import Stage
 from tetrad_rollout.engine.weight_state import WeightEvent, WeightState, WeightStatus, step
@@ -57,6 +58,7 @@ class ServedWeights:
         self._probes = ProbeMemory(dtype=settings.dtype)
         self._num_probes = 0
         self._num_loads = 0
+        self._has_tested_itself = False
         self._is_unproven = False
         self.status = WeightStatus()
         self.adapter: str | None = None
@@ -166,6 +168,10 @@ class ServedWeights:
         """Forward fixed tokens and ask for what the server holds; certify the live version when both are right."""
         step(self.status, WeightEvent.CERTIFY)
         try:
+            if not self._has_tested_itself:
+                is_cached = self._settings.server.is_prefix_cached
+                await check_caches(self._server, is_prefix_cached=is_cached, adapter=self.adapter)
+                self._has_tested_itself = True
             logprobs = await self._probe(canary)
             await self._check_held()
         except BaseException:
@@ -232,6 +238,10 @@ class ServedWeights:
     ) -> list[str]:
         shapes = {spec.name: spec.shape for spec in layout.tensors}
         held = await self._server.held(shapes, algorithm=algorithm or _algorithm(layout), adapter=adapter)
+        if adapter is None and (others := sorted(set(held) - set(shapes))):
+            raise ProbeFailedError(
+                f"the server computes with {len(others)} parameters that no version brings, such as {others[0]}"
+            )
         return [held.get(spec.name, "") for spec in layout.tensors]
 
     def _check_fits(self, layout: WeightLayout) -> None:
