@@ -1,0 +1,114 @@
+"""The bare engine's process as `rollout.py` sees it, and the run file that both sides are made from."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rollout_turn import Batch, Turn
+
+from tetrad_config import RunConfig, dump_resolved
+from tetrad_rollout.rendering import Renderer, load_tokenizer
+
+PROGRAM: Final = Path(__file__).with_name("rollout_bare.py")
+REWARD: Final = Path(__file__).with_name("grpo_setting.py")
+PREFIX: Final = b"turn "
+GRACE_S: Final = 25.0
+KV_TOKENS: Final = 600_000
+"""Twice what a turn holds; bounded, so that engines that start side by side do not take each other's memory."""
+GRAPH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+def a_config(model: Path, *, backend: str, attention: str, folder: Path, max_samples: int) -> RunConfig:
+    """The run file of one replica; its engine takes all samples of a turn at once."""
+    return RunConfig.model_validate(
+        {
+            "trainer": {"policy": {"model": {"path": str(model)}}, "run_dir": str(folder / "run")},
+            "generator": {
+                "backend": backend,
+                "model_name": str(model),
+                "model_dtype": "bfloat16" if backend == "sglang" else "float32",
+                "max_num_seqs": max_samples,
+                "n_samples_per_prompt": 4,
+                "gpu_memory_utilization": 0.8,
+                "engine_init_kwargs": engine_arguments(attention) if backend == "sglang" else {},
+            },
+            "reward": {"implementation": f"{REWARD}:reward", "num_workers": 4},
+        }
+    )
+
+
+def engine_arguments(attention: str) -> dict[str, Any]:
+    """What keeps SGLang's start short and its memory bounded, the same on both sides."""
+    arguments: dict[str, Any] = {
+        "max_total_tokens": KV_TOKENS,
+        "disable_prefill_cuda_graph": True,
+        "cuda_graph_bs_decode": list(GRAPH_SIZES),
+        "watchdog_timeout": 600,
+    }
+    return arguments | ({"attention_backend": attention} if attention else {})
+
+
+class BareEngine:
+    """`rollout_bare.py`: `await start()`, `await play(…)`, `await close()`."""
+
+    def __init__(self, name: str, config: RunConfig, folder: Path) -> None:
+        self.name, self._config, self._folder = name, config, folder
+        self._renderer: Renderer | None = None
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, *, timeout_s: float) -> None:
+        """Start the process and wait until its engine is ready."""
+        path = self._folder / "bare.yaml"
+        path.write_text(dump_resolved(self._config), encoding="utf-8")
+        tokenizer = await asyncio.to_thread(load_tokenizer, self._config.generator.model_name)
+        self._renderer = Renderer(tokenizer, max_prompt_length=self._config.trainer.max_prompt_length)
+        with (self._folder / "bare.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, PROGRAM, path),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                process_group=0,
+            )
+        async with asyncio.timeout(timeout_s):
+            await self._answer()
+
+    async def play(self, batch: Batch, messages: Sequence[str], *, timeout_s: float) -> Turn:
+        """Generate the turn's samples."""
+        assert self._process is not None and self._process.stdin is not None and self._renderer is not None
+        order = {
+            "input_ids": [
+                self._renderer.prompt([{"role": "user", "content": message}]).tolist() for message in messages
+            ],
+            "num_samples": batch.num_samples,
+            "num_tokens": batch.num_tokens,
+        }
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        async with asyncio.timeout(timeout_s):
+            return Turn.of(await self._answer())
+
+    async def close(self) -> None:
+        """End the process."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await self._process.communicate()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _answer(self) -> dict[str, object]:
+        """The next line that is ours."""
+        assert self._process is not None and self._process.stdout is not None
+        async for line in self._process.stdout:
+            if line.startswith(PREFIX):
+                answer: dict[str, object] = json.loads(line.removeprefix(PREFIX))
+                return answer
+        log = (self._folder / "bare.log").read_text(encoding="utf-8", errors="replace")
+        raise RuntimeError(f"{self.name} ended with code {await self._process.wait()}:\n{log[-3000:]}")
