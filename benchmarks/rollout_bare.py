@@ -5,7 +5,7 @@ a request of its own in one `generate` call. Another backend is Tetrad's own eng
 
     python benchmarks/rollout_bare.py CONFIG
 
-Lines of JSON in: `input_ids`, `num_samples`, `num_tokens`. Lines out: those that begin with `turn `.
+Takes orders as in `order_lines.py`: `input_ids`, `num_samples`, `num_tokens`; answers with a turn.
 """
 
 import asyncio
@@ -13,9 +13,10 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
+from order_lines import say
 from rollout_turn import Turn
 
 from tetrad_config import RunConfig, load_resolved
@@ -23,8 +24,6 @@ from tetrad_config.generator import Backend
 from tetrad_rollout.compose import _engine_settings
 from tetrad_rollout.engine.catalog import EngineSettings, create_engine
 from tetrad_rollout.engine.protocol import FinishReason, GenerationRequest, RequestId, Sampling
-
-PREFIX: Final = "turn "
 
 
 def main() -> None:
@@ -98,11 +97,6 @@ async def with_ours(config: RunConfig, settings: EngineSettings) -> None:
         )
         say(turn.fields())
     await engine.close()
-
-
-def say(answer: dict[str, object]) -> None:
-    """Answer; engines write lines of their own to standard output."""
-    print(f"\n{PREFIX}{json.dumps(answer)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """The bare engine's process as `rollout.py` sees it, and the run file that both sides are made from."""
 
 import asyncio
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from order_lines import Child
 from rollout_turn import Batch, Turn
 
 from tetrad_config import RunConfig, dump_resolved
@@ -14,8 +13,6 @@ from tetrad_rollout.rendering import Renderer, load_tokenizer
 
 PROGRAM: Final = Path(__file__).with_name("rollout_bare.py")
 REWARD: Final = Path(__file__).with_name("grpo_setting.py")
-PREFIX: Final = b"turn "
-GRACE_S: Final = 25.0
 KV_TOKENS: Final = 600_000
 """Twice what a turn holds; bounded, so that engines that start side by side do not take each other's memory."""
 GRAPH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -55,60 +52,25 @@ class BareEngine:
     """`rollout_bare.py`: `await start()`, `await play(…)`, `await close()`."""
 
     def __init__(self, name: str, config: RunConfig, folder: Path) -> None:
-        self.name, self._config, self._folder = name, config, folder
+        self.name, self._config = name, config
+        self._path = folder / "bare.yaml"
+        self._child = Child(name, [PROGRAM, self._path], log=folder / "bare.log")
         self._renderer: Renderer | None = None
-        self._process: asyncio.subprocess.Process | None = None
 
     async def start(self, *, timeout_s: float) -> None:
         """Start the process and wait until its engine is ready."""
-        path = self._folder / "bare.yaml"
-        path.write_text(dump_resolved(self._config), encoding="utf-8")
+        self._path.write_text(dump_resolved(self._config), encoding="utf-8")
         tokenizer = await asyncio.to_thread(load_tokenizer, self._config.generator.model_name)
         self._renderer = Renderer(tokenizer, max_prompt_length=self._config.trainer.max_prompt_length)
-        with (self._folder / "bare.log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, PROGRAM, path),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                process_group=0,
-            )
-        async with asyncio.timeout(timeout_s):
-            await self._answer()
+        await self._child.start(timeout_s=timeout_s)
 
     async def play(self, batch: Batch, messages: Sequence[str], *, timeout_s: float) -> Turn:
         """Generate the turn's samples."""
-        assert self._process is not None and self._process.stdin is not None and self._renderer is not None
-        order = {
-            "input_ids": [
-                self._renderer.prompt([{"role": "user", "content": message}]).tolist() for message in messages
-            ],
-            "num_samples": batch.num_samples,
-            "num_tokens": batch.num_tokens,
-        }
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        async with asyncio.timeout(timeout_s):
-            return Turn.of(await self._answer())
+        assert self._renderer is not None
+        prompts = [self._renderer.prompt([{"role": "user", "content": message}]).tolist() for message in messages]
+        order = {"input_ids": prompts, "num_samples": batch.num_samples, "num_tokens": batch.num_tokens}
+        return Turn.of(await self._child.ask(order, timeout_s=timeout_s))
 
     async def close(self) -> None:
         """End the process."""
-        if self._process is None or self._process.returncode is not None:
-            return
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            async with asyncio.timeout(GRACE_S):
-                await self._process.communicate()
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
-
-    async def _answer(self) -> dict[str, object]:
-        """The next line that is ours."""
-        assert self._process is not None and self._process.stdout is not None
-        async for line in self._process.stdout:
-            if line.startswith(PREFIX):
-                answer: dict[str, object] = json.loads(line.removeprefix(PREFIX))
-                return answer
-        log = (self._folder / "bare.log").read_text(encoding="utf-8", errors="replace")
-        raise RuntimeError(f"{self.name} ended with code {await self._process.wait()}:\n{log[-3000:]}")
+        await self._child.close()
