@@ -150,7 +150,12 @@ async def run(
 def sides_of(part: Part, arguments: argparse.Namespace, folder: Path) -> list[Side]:
     """The service, and the bare engine where they are compared."""
     config = a_config(
-        part.model, backend=arguments.backend, attention=part.attention, folder=folder, max_samples=4 * arguments.prompts
+        part.model,
+        backend=arguments.backend,
+        attention=part.attention,
+        folder=folder,
+        max_samples=4 * arguments.prompts,
+        num_tokens=arguments.tokens,
     )
     service = Site(f"{part.label}-service", config, folder / part.label)
     return [service, BareEngine(f"{part.label}-bare", config, folder / part.label)] if part.has_peer else [service]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from accelerator import gpu_name
 from order_lines import Child
 from rollout_turn import Batch, Turn
 
@@ -13,34 +14,38 @@ from tetrad_rollout.rendering import Renderer, load_tokenizer
 
 PROGRAM: Final = Path(__file__).with_name("rollout_bare.py")
 REWARD: Final = Path(__file__).with_name("grpo_setting.py")
-KV_TOKENS: Final = 600_000
-"""Twice what a turn holds; bounded, so that engines that start side by side do not take each other's memory."""
+PROMPT_TOKENS: Final = 100
+"""No prompt has more."""
 GRAPH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
-def a_config(model: Path, *, backend: str, attention: str, folder: Path, max_samples: int) -> RunConfig:
+def a_config(
+    model: Path, *, backend: str, attention: str, folder: Path, max_samples: int, num_tokens: int
+) -> RunConfig:
     """The run file of one replica; its engine takes all samples of a turn at once."""
+    # Twice what they need; bounded, so that engines that start side by side do not take each other's memory.
+    kv_tokens = 2 * max_samples * (PROMPT_TOKENS + num_tokens)
     return RunConfig.model_validate(
         {
             "trainer": {"policy": {"model": {"path": str(model)}}, "run_dir": str(folder / "run")},
             "generator": {
                 "backend": backend,
                 "model_name": str(model),
-                "model_dtype": "bfloat16" if backend == "sglang" else "float32",
+                "model_dtype": "bfloat16" if gpu_name() else "float32",
                 "max_num_seqs": max_samples,
                 "n_samples_per_prompt": 4,
                 "gpu_memory_utilization": 0.8,
-                "engine_init_kwargs": engine_arguments(attention) if backend == "sglang" else {},
+                "engine_init_kwargs": engine_arguments(attention, kv_tokens=kv_tokens) if backend == "sglang" else {},
             },
             "reward": {"implementation": f"{REWARD}:reward", "num_workers": 4},
         }
     )
 
 
-def engine_arguments(attention: str) -> dict[str, Any]:
+def engine_arguments(attention: str, *, kv_tokens: int) -> dict[str, Any]:
     """What keeps SGLang's start short and its memory bounded, the same on both sides."""
     arguments: dict[str, Any] = {
-        "max_total_tokens": KV_TOKENS,
+        "max_total_tokens": kv_tokens,
         "disable_prefill_cuda_graph": True,
         "cuda_graph_bs_decode": list(GRAPH_SIZES),
         "watchdog_timeout": 600,

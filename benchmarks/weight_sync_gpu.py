@@ -181,7 +181,12 @@ async def started(shape: str, arguments: argparse.Namespace, folder: Path, stack
     stack.callback(transport.close)
     broadcaster = await stack.enter_async_context(a_broadcaster(transport, here))
     config = a_config(
-        model, backend=arguments.backend, attention=arguments.attention, folder=here, max_samples=256
+        model,
+        backend=arguments.backend,
+        attention=arguments.attention,
+        folder=here,
+        max_samples=max(1, arguments.in_flight),
+        num_tokens=IN_FLIGHT_TOKENS,
     )
     (here / "engine.yaml").write_text(dump_resolved(config), encoding="utf-8")
     rank = Child(f"{shape}-rank", [FOLDER / "weight_sync_rank.py", model, broadcaster], log=here / "rank.log")
