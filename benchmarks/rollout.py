@@ -88,6 +88,7 @@ def main() -> None:
 async def measure(arguments: argparse.Namespace, metrics: dict[str, float]) -> list[str]:
     """Run every part that there is time for; say what went wrong."""
     failures: list[str] = []
+    import_transformers()
     with tempfile.TemporaryDirectory(prefix="tb-") as folder:
         parts = await prepared(arguments, failures)
         early = [part for part in parts if part.attention != "flashinfer"]
@@ -98,6 +99,13 @@ async def measure(arguments: argparse.Namespace, metrics: dict[str, float]) -> l
         elif late:
             await run(late, arguments, Path(folder), metrics, failures)
     return failures
+
+
+def import_transformers() -> None:
+    """Once, before threads do: two that begin at different ends of it wait for each other for ever."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    say(f"imported {AutoModelForCausalLM.__name__} and {AutoTokenizer.__name__}")
 
 
 async def prepared(arguments: argparse.Namespace, failures: list[str]) -> list[Part]:
@@ -127,11 +135,10 @@ async def run(
     sides = {part.label: sides_of(part, arguments, folder) for part in parts}
     everyone = [side for pair in sides.values() for side in pair]
     timeout_s = min(arguments.start_timeout, left_s(arguments))
-    starts = {side.name: asyncio.create_task(side.start(timeout_s=timeout_s)) for side in everyone}
+    starts = {side.name: asyncio.create_task(started(side, timeout_s=timeout_s)) for side in everyone}
     try:
         if starts:
             await asyncio.wait(starts.values())
-        say(f"started: {', '.join(name for name, start in starts.items() if not start.exception())}")
         for part in parts:
             try:
                 for side in sides[part.label]:
@@ -145,6 +152,16 @@ async def run(
         for start in starts.values():
             start.cancel()
         await asyncio.gather(*(side.close() for side in everyone), return_exceptions=True)
+
+
+async def started(side: Side, *, timeout_s: float) -> None:
+    """Start it and say how that went."""
+    try:
+        await side.start(timeout_s=timeout_s)
+    except Exception as error:
+        say(f"{side.name} did not start: {type(error).__name__}: {error}")
+        raise
+    say(f"{side.name} is ready")
 
 
 def sides_of(part: Part, arguments: argparse.Namespace, folder: Path) -> list[Side]:
