@@ -4,7 +4,7 @@
 that prompts are rendered and answers decoded as in a run. `endless`: a real model whose end of sequence is a token that
 it does not sample, so that samples run to their limit on every side of a comparison.
 
-    python benchmarks/engine_models.py 0.5b TOKENIZER_FOLDER FOLDER    # in a process of its own: it leaves the GPU alone
+    python benchmarks/engine_models.py 0.5b TOKENIZER_FOLDER FOLDER    # a process of its own gives the GPU back
 """
 
 import json

@@ -5,8 +5,8 @@ and flexible accuracy on a fixed part of the test split before training and at t
 phase. `--shape tutorial`: the tutorial's batch (256 prompts × 4 samples × at most 1,024 tokens, mini-batches of 64
 prompts, KL to a reference) with random weights of the 0.5B shape, which run to the limit, for three steps; the tutorial
 says 144 to 216 s a step on four A100. The keys are those of the tutorial's run file. All figures are what the run
-itself writes: metrics.jsonl, summary.json and the dumped answers; they are read every few seconds, so that a run that is
-cut off leaves what it has found. Words after the options are further overrides of the run file.
+itself writes: metrics.jsonl, summary.json and the dumped answers; they are read every few seconds, so that a run that
+is cut off leaves what it has found. Words after the options are further overrides of the run file.
 
     python benchmarks/gsm8k_loop.py --data FOLDER [--shape gsm8k] [--budget 560] [key=value …]
     python benchmarks/gsm8k_loop.py --data FOLDER --shape tutorial --budget 230
@@ -128,9 +128,7 @@ def collected(run_dir: Path, arguments: argparse.Namespace) -> dict[str, float]:
     before: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))["metrics"] if path.exists() else {}
     others = {name: value for name, value in before.items() if not name.startswith(f"{arguments.shape}_")}
     mine = {f"{arguments.shape}_{name}": value for name, value in found.items()}
-    write_results(
-        NAME, others | mine, other_versions=versions(), accelerator=gpu_name(), folder=arguments.results
-    )
+    write_results(NAME, others | mine, other_versions=versions(), accelerator=gpu_name(), folder=arguments.results)
     return found
 
 

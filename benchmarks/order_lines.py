@@ -56,7 +56,8 @@ class Child:
 
     async def ask(self, order: Mapping[str, object], *, timeout_s: float) -> Order:
         """Give an order and wait for its answer."""
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         return await self._answer(timeout_s)
 
@@ -75,7 +76,8 @@ class Child:
             await process.wait()
 
     async def _answer(self, timeout_s: float) -> Order:
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         async with asyncio.timeout(timeout_s):
             async for line in self._process.stdout:
                 if line.startswith(ANSWER.encode()):

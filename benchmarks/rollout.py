@@ -144,7 +144,7 @@ async def run(
                 for side in sides[part.label]:
                     await starts[side.name]
                 metrics |= figures(part, await turns(part, sides[part.label], arguments))
-            except Exception as error:  # noqa: BLE001 - one part must not cost the others
+            except Exception as error:  # one part must not cost the others
                 failures.append(f"{part.label}: {type(error).__name__}: {error}")
                 continue
             write(metrics, arguments)

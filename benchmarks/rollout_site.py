@@ -340,5 +340,3 @@ def _lease(token: Token, message: str, batch: Batch) -> LeaseGranted:
         progress_timeout_s=LEASE_S,
         hard_timeout_s=LEASE_S,
     )
-
-

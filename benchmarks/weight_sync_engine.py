@@ -161,9 +161,9 @@ class Replica:
             sampling=Sampling(max_new_tokens=num_tokens, ignore_eos=True),
         )
         self._running = asyncio.create_task(self._engine.generate(request))
-        while self._engine.statistics().running_samples < num_samples and not self._running.done():
+        while self._num_running() < num_samples and not self._running.done():  # noqa: ASYNC110 - engines tell nobody
             await asyncio.sleep(POLL_S)
-        return {"running": self._engine.statistics().running_samples}
+        return {"running": self._num_running()}
 
     async def unload(self) -> Order:
         """End them; how many versions drew each, at most."""
@@ -171,6 +171,9 @@ class Replica:
         await self._engine.abort(RequestId("load"))
         samples = await self._running
         return {"most_spans": max(len(sample.spans) for sample in samples)}
+
+    def _num_running(self) -> int:
+        return int(self._engine.statistics().running_samples)
 
     async def close(self) -> None:
         """Give everything back."""

@@ -13,7 +13,7 @@ is the slowest. `in_flight` is the same with 64 samples running. `logprob_differ
 fixed prompt: mean over its tokens, before any update and after each.
 
     python benchmarks/weight_sync_gpu.py [--shapes 0.5b 1.5b] [--updates 20] [--smollm2 FOLDER] [--deadline 145]
-    python benchmarks/weight_sync_gpu.py --backend transformers --shapes 16m --updates 3 --in-flight 4    # without a GPU
+    python benchmarks/weight_sync_gpu.py --backend transformers --shapes 16m --updates 3 --in-flight 4    # no GPU
 """
 
 import argparse
@@ -160,7 +160,7 @@ async def measure(arguments: argparse.Namespace, metrics: dict[str, float]) -> l
                 async for name, value in figures(await start, arguments):
                     metrics[name] = value
                     say(f"{name} = {value:.4g}")
-            except Exception as error:  # noqa: BLE001 - one shape must not cost the other
+            except Exception as error:  # one shape must not cost the other
                 failures.append(f"{shape}: {type(error).__name__}: {error}")
             if metrics:
                 write(metrics, arguments)

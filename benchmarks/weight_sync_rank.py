@@ -59,9 +59,7 @@ class Rank:
         began = time.monotonic()
         copy = None if self._copies is None else self._copies.make(self.layout)
         fill = self._fill if copy is None else None
-        done = await self._publisher.publish(
-            version=version, step=version, layout=self.layout, fill=fill, copy=copy
-        )
+        done = await self._publisher.publish(version=version, step=version, layout=self.layout, fill=fill, copy=copy)
         return {
             "began": began,
             "ended": time.monotonic(),

@@ -52,9 +52,7 @@ def test_cached_tokens_are_found_on_the_page_of_a_replica():
 
 
 def test_the_run_file_of_a_replica_is_one_that_services_read(tmp_path: Path):
-    config = a_config(
-        tmp_path, backend="sglang", attention="triton", folder=tmp_path, max_samples=1024, num_tokens=256
-    )
+    config = a_config(tmp_path, backend="sglang", attention="triton", folder=tmp_path, max_samples=1024, num_tokens=256)
     (tmp_path / "config.yaml").write_text(dump_resolved(config))
 
     generator = load_resolved(tmp_path / "config.yaml").generator
