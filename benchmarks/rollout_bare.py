@@ -21,15 +21,15 @@ from rollout_turn import Turn
 
 from tetrad_config import RunConfig, load_resolved
 from tetrad_config.generator import Backend
-from tetrad_rollout.compose import _engine_settings
 from tetrad_rollout.engine.catalog import EngineSettings, create_engine
 from tetrad_rollout.engine.protocol import FinishReason, GenerationRequest, RequestId, Sampling
+from tetrad_rollout.engine_settings import engine_settings
 
 
 def main() -> None:
     """Start, say so, and generate whatever comes in."""
     config = load_resolved(Path(sys.argv[1]))
-    settings = _engine_settings(config)
+    settings = engine_settings(config, is_colocated=False)
     if config.generator.backend is Backend.SGLANG:
         with_sglang(settings)
     else:

@@ -17,12 +17,12 @@ from typing import Any, Final
 import numpy as np
 from order_lines import Order, orders, say
 
-from tetrad_config import RunConfig, load_resolved
+from tetrad_config import load_resolved
 from tetrad_config.generator import Backend
-from tetrad_rollout.compose import _engine_settings
 from tetrad_rollout.engine.catalog import create_engine
 from tetrad_rollout.engine.protocol import Engine, GeneratedSample, GenerationRequest, RequestId, Sampling
 from tetrad_rollout.engine.update import switch_weights
+from tetrad_rollout.engine_settings import engine_settings
 from tetrad_rollout.weights.receiver import WeightReceiver
 from tetrad_telemetry.logs import configure
 from tetrad_transport import ZmqTransport
@@ -186,8 +186,9 @@ async def main() -> None:
     configure(service="benchmark", level="error", stream=sys.stderr)
     config = load_resolved(Path(sys.argv[1]))
     transport = ZmqTransport(allow_clear_tcp=True)
-    is_sglang = config.generator.backend is Backend.SGLANG
-    replica = Replica(await an_engine(config), sys.argv[2], transport, is_sglang=is_sglang)
+    backend, settings = config.generator.backend, engine_settings(config, is_colocated=False)
+    engine = await asyncio.to_thread(create_engine, backend.value, settings)
+    replica = Replica(engine, sys.argv[2], transport, is_sglang=backend is Backend.SGLANG)
     say({"ready": True})
     async for order in orders():
         match order["order"]:
@@ -203,14 +204,6 @@ async def main() -> None:
                 say(await replica.unload())
     await replica.close()
     transport.close()
-
-
-async def an_engine(config: RunConfig) -> Engine:
-    """SGLang wants to be made where it is used; loading another blocks for seconds."""
-    backend, settings = config.generator.backend, _engine_settings(config)
-    if backend is Backend.SGLANG:
-        return create_engine(backend.value, settings)
-    return await asyncio.to_thread(create_engine, backend.value, settings)
 
 
 if __name__ == "__main__":
