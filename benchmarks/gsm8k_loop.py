@@ -97,13 +97,15 @@ def measure(arguments: argparse.Namespace, words: list[str], folder: Path) -> in
 
 def watched(process: subprocess.Popen[bytes], arguments: argparse.Namespace, run_dir: Path) -> int | None:
     """Wait for the run and keep the results current; ask it to stop where the budget wants that."""
-    is_asked = False
+    is_asked, num_seen = False, 0
     while (code := process.poll()) is None and left_s(arguments) > 0:
         if not is_asked and left_s(arguments) < STOP_S:
             say("the budget is nearly over: the run is asked to stop")
             process.send_signal(signal.SIGTERM)
             is_asked = True
-        collected(run_dir, arguments)
+        if (num := len(read_records(run_dir / "metrics.jsonl"))) > num_seen:
+            num_seen = num
+            collected(run_dir, arguments)
         time.sleep(POLL_S)
     return code
 
