@@ -17,7 +17,6 @@ Without colocation (another GPU for the engine): add trainer.placement.colocate_
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -34,6 +33,8 @@ from gsm8k_figures import answer_figures, memory_figures, read_records, score_fi
 from gsm8k_rows import prepared_rows
 from gsm8k_run_file import Sizes, overrides
 from results_file import RESULTS, ROOT, hardware_slug, write_results
+
+from tetrad_runtime.orphans import die_with_parent
 
 NAME: Final = "gsm8k_loop"
 PACKAGES: Final = ("torch", "transformers", "sglang")
@@ -83,7 +84,8 @@ def measure(arguments: argparse.Namespace, words: list[str], folder: Path) -> in
         chosen += [f"trainer.policy.optimizer_config.lr={arguments.lr}"]
     command = [sys.executable, "-m", "tetrad_cli", "train", *chosen, *words]
     say(f"{arguments.shape}: starting, {left_s(arguments):.0f} s are left")
-    process = subprocess.Popen(command, cwd=ROOT, process_group=0)
+    # There are no threads here.
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=die_with_parent())  # noqa: PLW1509
     try:
         code = watched(process, arguments, run_dir)
     finally:
@@ -111,10 +113,9 @@ def watched(process: subprocess.Popen[bytes], arguments: argparse.Namespace, run
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End what is still there of the run, which has a group of its own."""
+    """End what is still there of the run; its services end with their launcher."""
     if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
 
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tetrad_runtime.orphans import die_with_parent
+
 ANSWER: Final = "answer "
 """Begins our lines: engines write lines of their own to standard output."""
 GRACE_S: Final = 25.0
@@ -50,7 +52,7 @@ class Child:
                 stderr=log,
                 env=environment,
                 limit=MAX_LINE,
-                process_group=0,
+                preexec_fn=die_with_parent(),
             )
         return await self._answer(timeout_s)
 

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import itertools
 import os
-import signal
 import sys
 import time
 import urllib.request
@@ -23,6 +22,7 @@ from rollout_turn import Batch, Turn
 
 from tetrad_config import RunConfig, dump_resolved
 from tetrad_learner.publishing import Publisher
+from tetrad_runtime.orphans import die_with_parent
 from tetrad_transport import Delivery, PeerGoneError, PeerId, ZmqTransport
 from tetrad_transport.membership import new_incarnation
 from tetrad_weights import Bytes, Layout, Parameter, lay_out
@@ -241,7 +241,7 @@ class Site:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            process_group=0,
+            preexec_fn=die_with_parent(),
         )
         log.close()
 
@@ -312,7 +312,7 @@ def weights_of(folder: Path, dtype: str) -> tuple[Layout, Bytes]:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ask the whole group to leave, then kill it: an engine has processes of its own."""
+    """Ask it to leave, then kill it; an engine's own processes follow it."""
     if process.returncode is not None:
         return
     process.terminate()
@@ -320,8 +320,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(GRACE_S):
             await process.wait()
     except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         await process.wait()
 
 

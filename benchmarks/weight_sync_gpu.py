@@ -22,6 +22,7 @@ import contextlib
 import json
 import math
 import os
+import signal
 import socket
 import statistics
 import sys
@@ -134,6 +135,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results (default %(default)s)")
     arguments = parser.parse_args()
     configure(service="benchmark", level="error")
+    # Asked to end, it ends what it has started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     metrics: dict[str, float] = earlier(arguments.results) if gpu_name() else {}
     failures = asyncio.run(measure(arguments, metrics))
     for failure in failures:
