@@ -95,12 +95,12 @@ async def measure(arguments: argparse.Namespace, metrics: dict[str, float]) -> l
     with tempfile.TemporaryDirectory(prefix="tb-") as folder:
         parts = await prepared(arguments, failures)
         early = [part for part in parts if part.attention != "flashinfer"]
-        await run(early, arguments, Path(folder), metrics, failures)
+        await run(early, arguments, Path(folder), metrics, failures, timeout_s=arguments.start_timeout)
         late = [part for part in parts if part.attention == "flashinfer"]
         if late and left_s(arguments) < COMPILE_S:
             say(f"flashinfer is left out: {left_s(arguments):.0f} s are left; run it alone with --parts flashinfer")
         elif late:
-            await run(late, arguments, Path(folder), metrics, failures)
+            await run(late, arguments, Path(folder), metrics, failures, timeout_s=left_s(arguments))
     return failures
 
 
@@ -132,12 +132,17 @@ async def prepared(arguments: argparse.Namespace, failures: list[str]) -> list[P
 
 
 async def run(
-    parts: Sequence[Part], arguments: argparse.Namespace, folder: Path, metrics: dict[str, float], failures: list[str]
+    parts: Sequence[Part],
+    arguments: argparse.Namespace,
+    folder: Path,
+    metrics: dict[str, float],
+    failures: list[str],
+    *,
+    timeout_s: float,
 ) -> None:
     """Start all sides of the parts at once, then measure part by part: nothing starts while something is measured."""
     sides = {part.label: sides_of(part, arguments, folder) for part in parts}
     everyone = [side for pair in sides.values() for side in pair]
-    timeout_s = min(arguments.start_timeout, left_s(arguments))
     starts = {side.name: asyncio.create_task(started(side, timeout_s=timeout_s)) for side in everyone}
     try:
         if starts:

@@ -35,6 +35,8 @@ def a_config(
                 "max_num_seqs": max_samples,
                 "n_samples_per_prompt": 4,
                 "gpu_memory_utilization": 0.8,
+                # A probe is the first request, and may wait for kernels to be compiled.
+                "weight_sync_timeout": 600.0,
                 "engine_init_kwargs": engine_arguments(attention, kv_tokens=kv_tokens) if backend == "sglang" else {},
             },
             "reward": {"implementation": f"{REWARD}:reward", "num_workers": 4},
