@@ -45,6 +45,7 @@ SIZES: Final = {
 TUTORIAL_SHAPE: Final = "0.5b"
 STOP_S: Final = 30.0
 """For the run to end in order before the budget is over."""
+STOPPED: Final = 128 + signal.SIGTERM
 POLL_S: Final = 3.0
 LOG_END: Final = 3000
 CLOCK: Final = time.monotonic()
@@ -91,7 +92,8 @@ def measure(arguments: argparse.Namespace, words: list[str], folder: Path) -> in
     finally:
         end(process)
     found = collected(run_dir, arguments)
-    if not found or code not in (0, None):
+    # A run that was asked to stop in time ends with the signal's code.
+    if not found or code not in (0, None, STOPPED):
         show_logs(run_dir)
     say(f"{arguments.shape}: the run ended with code {code}")
     return 0 if found else 1
