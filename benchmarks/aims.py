@@ -22,14 +22,20 @@ UNITS: Final = {
     "s": "s",
     "tokens": "tokens",
     "samples": "samples",
+    "steps": "steps",
+    "seconds": "s",
+    "nats": "nats",
     "count": "",
     "correct_share": "",
+    "share": "",
 }
 """Ending of a metric's name → its unit. A ratio has none."""
 TOKENS_PER_SECOND: Final = re.compile(r"(?P<whose>\w+_)?tokens_per_second_(?P<what>.+)")
 UTILISATION: Final = re.compile(r"(?P<whose>\w+_)?mfu_(?P<what>.+)_ratio")
 """Of the measured rate of a matrix product: model FLOPs utilisation."""
 RATIO: Final = re.compile(r"(?P<what>.+)_ratio_to_(?P<peer>.+)")
+OVER: Final = re.compile(r"(?P<what>\w+?)_over_(?P<peer>bare_engine)(?P<which>(_[\w.]+)?)_ratio")
+"""What, over whom, of which model."""
 OF_RANKS: Final = re.compile(r"ratio_(?P<what>.+_ranks)")
 """What several ranks do, relative to one."""
 PEERS: Final = {
@@ -41,6 +47,7 @@ PEERS: Final = {
     "generate": "Hugging Face generate",
     "plain_loop": "the grader in a plain loop",
     "1_replica": "one replica",
+    "bare_engine": "bare sglang.Engine",
 }
 """What a ratio is to, in words."""
 
@@ -87,6 +94,12 @@ AIMS: Final = (
     _at_least(r"algorithms", r".+_sampled_after_correct_share", 0.6),
     _at_least(r"learner", r"mfu_1\.5b_4k_ratio", 0.35),
     _at_least(r"learner", r"train_.+_ratio_to_trl", 1.5),
+    _at_least(r"rollout", r"service_over_bare_engine(_0\.5b)?_ratio", 0.95),
+    _at_most(r"weight_sync", r"same_gpu_0\.5b_end_to_end_p50_seconds", 0.05),
+    _at_most(r"weight_sync", r"same_gpu_1\.5b_end_to_end_p50_seconds", 0.08),
+    _at_most(r"weight_sync", r"same_gpu_(0\.5|1\.5)b_pause_p50_seconds", 0.03),
+    # What the tutorial says of four A100, at best.
+    _at_most(r"gsm8k_loop", r"tutorial_step_p50_seconds", 144.0),
     # Flat, but for noise.
     _at_most(r"coordinator", r"\w+_cost_per_lease_at_\d+_replicas_ratio_to_1_replica", 1.5),
 )
@@ -118,6 +131,8 @@ def read_name(metric: str) -> Reading:
     ratio = RATIO.fullmatch(metric)
     if ratio:
         return Reading(_words(ratio["what"]), "×", PEERS.get(ratio["peer"], _words(ratio["peer"])))
+    if over := OVER.fullmatch(metric):
+        return Reading(_words(over["what"] + over["which"]), "×", PEERS[over["peer"]])
     if found := OF_RANKS.fullmatch(metric):
         return Reading(_words(found["what"]), "×", "one rank")
     for ending in sorted(UNITS, key=len, reverse=True):

@@ -26,6 +26,7 @@ from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_learner.coordinator.core.outcome import Outcome
 from tetrad_learner.coordinator.loading import Loading
 from tetrad_learner.coordinator.mailroom import Answer, Mailroom
+from tetrad_learner.coordinator.memory_ledger import MemoryLedger
 from tetrad_learner.coordinator.payloads import Payloads
 from tetrad_learner.coordinator.performer import Performer
 from tetrad_learner.coordinator.rank_set import RankSet
@@ -248,6 +249,7 @@ def _compose(cls: type[Site], config: RunConfig, transport: MemoryTransport, *, 
     tasks = Tasks(config, Dataset.read(config.data.train_data), [])
     mailroom = TimedMailroom(listener, registry, tasks, secret=store.meta("secret") or "")
     mailroom.clocks = clocks
+    metrics = Metrics("learner", version="0")
     samples_per_step = config.trainer.train_batch_size * config.generator.n_samples_per_prompt
     performer = SitePerformer(
         config=config,
@@ -260,12 +262,13 @@ def _compose(cls: type[Site], config: RunConfig, transport: MemoryTransport, *, 
         checkpoints=checkpoints,
         loading=Loading(checkpoints=checkpoints, journal=folder.journal, run=run, origin=None),
         reporting=Reporting(
-            Metrics("learner", version="0"),
+            metrics,
             [],
             samples_per_step=samples_per_step,
             steps_per_epoch=1,
             tables=SampleTables(interval=OFF),
         ),
+        memory=MemoryLedger(metrics),
         payloads=Payloads(),
         handle=lambda _event: None,
         spawn=lambda _work: None,

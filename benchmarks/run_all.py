@@ -16,9 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from accelerator import gpu_name
+
 FOLDER: Final = Path(__file__).parent
 # Between asking a benchmark to end and killing it with everything that it has started.
 GRACE_S: Final = 30.0
+GSM8K: Final = str(Path.home() / "data" / "gsm8k")
+"""Where `tetrad data gsm8k` puts it unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,8 @@ class Benchmark:
     arguments: tuple[str, ...]
     """Program in this folder, and its options."""
     timeout_s: float = 900.0
+    needs_gpu: bool = False
+    """Whether it is left out on a machine without."""
 
 
 BENCHMARKS: Final = (
@@ -46,6 +52,14 @@ BENCHMARKS: Final = (
     ),
     Benchmark(name="learner", arguments=("learner.py",)),
     Benchmark(name="algorithms", arguments=("algorithms.py",), timeout_s=1800.0),
+    Benchmark(name="rollout", arguments=("rollout.py", "--deadline", "500"), needs_gpu=True),
+    Benchmark(name="weight_sync_gpu", arguments=("weight_sync_gpu.py",), needs_gpu=True),
+    Benchmark(name="gsm8k_loop", arguments=("gsm8k_loop.py", "--data", GSM8K), needs_gpu=True),
+    Benchmark(
+        name="gsm8k_loop_tutorial",
+        arguments=("gsm8k_loop.py", "--data", GSM8K, "--shape", "tutorial"),
+        needs_gpu=True,
+    ),
 )
 
 
@@ -66,6 +80,9 @@ def main() -> int:
 
 def run(benchmark: Benchmark) -> str | None:
     """Run one; say what went wrong, if anything did."""
+    if benchmark.needs_gpu and not gpu_name():
+        print(f"── {benchmark.name}: left out, this machine has no GPU", flush=True)
+        return None
     print(f"── {benchmark.name}", flush=True)
     program, *options = benchmark.arguments
     started = time.monotonic()

@@ -24,6 +24,9 @@ class RolloutMetrics:
         )
         self.generated = metrics.counter("generated_tokens_total", "Tokens of finished samples that were sampled.")
         self.prompts = metrics.counter("prompt_tokens_total", "Prompt tokens of finished samples.")
+        self.prefilled = metrics.gauge(
+            "prefilled_tokens", "Prompt tokens computed by the engine since the start; less where prefixes are shared."
+        )
         self.queued = metrics.gauge("queued_groups", "Leases held.")
         self.inflight = metrics.gauge("inflight_samples", "Samples in the engine.")
         self.group_seconds = metrics.histogram("generate_duration_seconds", "From lease to the last grade of a group.")
@@ -59,6 +62,7 @@ class RolloutMetrics:
     ) -> bytes:
         """Read what others know, then write everything."""
         self.inflight.set(engine.running_samples + engine.waiting_samples)
+        self.prefilled.set(engine.prompt_tokens)
         self.version.set(version)
         self.updates.set(updates.num_updates)
         self.update_failures.set(updates.num_failures)

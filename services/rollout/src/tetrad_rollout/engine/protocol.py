@@ -176,6 +176,8 @@ class CommitReport:
     """Samples in flight whose tokens now come from two versions or more."""
     seconds: float
     """That the engine thread was kept from generating by the commit itself."""
+    flush_s: float = 0.0
+    """Of these, forgetting the KV of older weights; 0 where that takes no call of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

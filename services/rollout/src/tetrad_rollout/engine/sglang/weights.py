@@ -149,17 +149,20 @@ class ServedWeights:
         self.status, self._is_unproven, self._live_layout = after, True, self._stage.layout
         try:
             await self._load(version)
+            loaded = time.perf_counter()
             if self._settings.server.cache_policy is CachePolicy.FLUSH:
                 await self._server.flush_cache()
         except BaseException:
             self._fail()
             raise
+        ended = time.perf_counter()
         report = CommitReport(
             version=version,
             digest=digest,
             cache_policy=self._settings.server.cache_policy,
             spans_cut=spans_cut,
-            seconds=time.perf_counter() - started,
+            seconds=ended - started,
+            flush_s=ended - loaded,
         )
         log.info("weights_committed", version=version, cache_policy=report.cache_policy, spans_cut=spans_cut)
         return report
