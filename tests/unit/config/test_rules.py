@@ -158,11 +158,6 @@ LORA = "trainer.policy.model.lora"
             "generator.enable_lora: there are no adapters; set trainer.policy.model.lora.rank=32, or leave it out",
         ),
         (
-            [f"{LORA}.rank=8", "generator.enable_lora=false"],
-            "generator.enable_lora: engines get what is trained: adapters, by trainer.policy.model.lora.rank=8; "
-            "leave it out",
-        ),
-        (
             [f"{LORA}.rank=8", "trainer.update_ref_every_epoch=true"],
             "trainer.update_ref_every_epoch: with trainer.policy.model.lora.rank=8 the reference is the base below the "
             "adapters, which never moves; set false, or lora.rank=0",
