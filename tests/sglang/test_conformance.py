@@ -16,6 +16,7 @@ from unit.rollout.engine_builders import END_ID, VOCABULARY, a_request, a_tokeni
 
 from tetrad_rollout.engine import BatchSettings, Engine, GenerationRequest
 from tetrad_rollout.engine.protocol import MemoryTag
+from tetrad_rollout.engine.protocol import MemoryTag
 from tetrad_rollout.engine.sglang.engine import SglangEngine
 from tetrad_rollout.engine.sglang.server import Server
 from tetrad_rollout.engine.sglang.weights import ServedWeights
@@ -39,6 +40,7 @@ class SglangSite(EngineSite):
     vocab_size = VOCABULARY
     weights_tags = frozenset({MemoryTag.WEIGHTS})
     honours_seeds = False
+    what_survives = (frozenset({MemoryTag.KV_CACHE}),)
     cache_policy_in_flight = "flush"
 
     def __init__(self, folder: Path, server: Server) -> None:

@@ -40,6 +40,8 @@ class EngineSite(ABC):
     """Ids are in [0, this)."""
     honours_seeds: bool = True
     """Whether equal seeds give equal samples. Where not, seeds say nothing and there is no deterministic mode."""
+    what_survives: tuple[frozenset[MemoryTag], ...] = ()
+    """Argument of `sleep` for what may be released without the weights being lost; nothing means all."""
     cache_policy_in_flight: str = "keep"
     """What a commit does to the KV of requests in flight."""
     weights_tags: frozenset[MemoryTag]

@@ -27,7 +27,7 @@ class SleepConformance:
     async def test_an_engine_that_slept_must_be_proven_again(self, site: EngineSite) -> None:
         async with site.engine() as engine:
             await site.switch(engine, 1, version=1)
-            await engine.sleep()
+            await engine.sleep(*site.what_survives)
             with pytest.raises(Exception, match="asleep"):
                 await engine.generate(site.a_request())
             await engine.wake()
