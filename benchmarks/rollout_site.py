@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ LEASE_S: Final = 300.0
 PUBLISH_TIMEOUT_S: Final = 60.0
 GRACE_S: Final = 25.0
 POLL_S: Final = 0.05
+# transformers switches devices and dtypes for the whole process while it loads.
+LOADING: Final = threading.Lock()
 
 
 class SiteError(Exception):
@@ -301,7 +304,8 @@ def weights_of(folder: Path, dtype: str) -> tuple[Layout, Bytes]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    with LOADING:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     named = dict(model.named_parameters())
     layout = lay_out(Parameter(name, dtype, tuple(value.shape)) for name, value in named.items())
     flat = np.zeros(layout.num_bytes, np.uint8)

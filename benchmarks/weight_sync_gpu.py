@@ -164,7 +164,7 @@ async def measure(arguments: argparse.Namespace, metrics: dict[str, float]) -> l
                     metrics[name] = value
                     say(f"{name} = {value:.4g}")
             except Exception as error:  # one shape must not cost the other
-                failures.append(f"{shape}: {type(error).__name__}: {error}")
+                failures.append(f"{shape}: {said(error)}")
             if metrics:
                 write(metrics, arguments)
     return failures
@@ -201,7 +201,9 @@ async def started(shape: str, arguments: argparse.Namespace, folder: Path, stack
     for child in (rank, engine):
         stack.push_async_callback(child.close)
     limit_s = arguments.start_timeout
-    await asyncio.gather(rank.start(timeout_s=limit_s, environment=torchrun()), engine.start(timeout_s=limit_s))
+    async with asyncio.TaskGroup() as starting:
+        starting.create_task(rank.start(timeout_s=limit_s, environment=torchrun()))
+        starting.create_task(engine.start(timeout_s=limit_s))
     say(f"{shape}: ready")
     return Pair(rank, engine, shape)
 
@@ -268,6 +270,13 @@ def summary(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
     metrics["size_gigabytes"] = updates[0]["num_bytes"] / 1e9
     metrics["by_cuda_ipc_share"] = statistics.mean(update["is_cuda_ipc"] for update in updates)
     return metrics
+
+
+def said(error: BaseException) -> str:
+    """An error in words, those of a group one by one."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(map(said, error.exceptions))
+    return f"{type(error).__name__}: {error}"
 
 
 def torchrun() -> dict[str, str]:

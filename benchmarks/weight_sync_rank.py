@@ -18,13 +18,14 @@ from order_lines import Order, orders, say
 
 from tetrad_learner.publishing import Publisher
 from tetrad_learner.rank.device_copies import DeviceCopies
+from tetrad_learner.rank.exports import Exports
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_learner.trainer.options import ComputeDtype, OptimizerOptions, TrainerOptions
 from tetrad_learner.trainer.policy import ForwardInputs, Policy, named_weights
 from tetrad_telemetry.logs import configure
 from tetrad_transport import ZmqTransport
 from tetrad_transport.membership import new_incarnation
-from tetrad_weights import Bytes, Parameter, lay_out
+from tetrad_weights import Bytes
 from tetrad_wire.ids import PolicyVersion
 
 RUN: Final = "bench-weight-sync"
@@ -48,16 +49,17 @@ class Rank:
             )
         )
         dtype = "bfloat16" if IS_ON_GPU else "float32"
-        self.layout = lay_out(Parameter(s.name, dtype, s.shape) for s in self._trainer.weight_shapes())
+        self._exports = Exports(self._trainer, dtype=dtype)
+        self.layout = self._exports.layout
         incarnation = new_incarnation()
-        self._copies = DeviceCopies(self._trainer, run=RUN, incarnation=incarnation) if IS_ON_GPU else None
+        self._copies = DeviceCopies(self._trainer.ranks, run=RUN, incarnation=incarnation) if IS_ON_GPU else None
         connection = transport.connect(broadcaster, name="trainer-0")
         self._publisher = Publisher(connection, run=RUN, incarnation=incarnation, timeout_s=TIMEOUT_S)
 
     async def publish(self, version: PolicyVersion) -> Order:
         """As the shell of a rank does; seconds of each part, and the monotonic clock at both ends."""
         began = time.monotonic()
-        copy = None if self._copies is None else self._copies.make(self.layout)
+        copy = None if self._copies is None else self._copies.make(self._exports)
         fill = self._fill if copy is None else None
         done = await self._publisher.publish(version=version, step=version, layout=self.layout, fill=fill, copy=copy)
         return {
