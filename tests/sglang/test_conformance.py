@@ -16,7 +16,6 @@ from unit.rollout.engine_builders import END_ID, VOCABULARY, a_request, a_tokeni
 
 from tetrad_rollout.engine import BatchSettings, Engine, GenerationRequest
 from tetrad_rollout.engine.protocol import MemoryTag
-from tetrad_rollout.engine.protocol import MemoryTag
 from tetrad_rollout.engine.sglang.engine import SglangEngine
 from tetrad_rollout.engine.sglang.server import Server
 from tetrad_rollout.engine.sglang.weights import ServedWeights

@@ -56,7 +56,7 @@ from tetrad_wire.messages.weights import Canary, DeviceHandle, Manifest
 
 log = get_logger(__name__)
 
-REPORT_EVERY: Final = 32
+REPORT_EVERY: Final = 64
 """Tokens of a sample between two reports; each costs the service some 50 µs."""
 SHARED_FROM: Final = 64
 """Tokens of a prompt from which computing it once is worth one forward's wait of the other samples."""

@@ -82,13 +82,13 @@ class Course:
         row = self.row
         if self.is_stopped:
             return False
-        new = chunk.tokens[len(row.tokens) - base :]
+        new = chunk.entries[len(row.tokens) - base :]
         if not row.job.request.sampling.stop_strings:
-            row.tokens += [token for _logprob, token in new]
-            row.logprobs += [logprob for logprob, _token in new]
+            row.tokens += [entry[1] for entry in new]
+            row.logprobs += [entry[0] for entry in new]
             row.job.num_tokens += len(new)
             return False
-        for logprob, token in new:
+        for logprob, token, *_text in new:
             if row.append(token, logprob) is FinishReason.STOP:
                 self.is_stopped = True
                 return chunk.finish is None

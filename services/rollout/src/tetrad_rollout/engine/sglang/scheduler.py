@@ -11,6 +11,7 @@ from typing import Any, Final
 import torch
 from sglang.srt.managers import scheduler as sglang_scheduler
 from sglang.srt.managers.io_struct import RpcReqInput, RpcReqOutput
+from sglang.srt.utils.patch_torch import monkey_patch_torch_reductions
 from torch import Tensor, nn
 
 from tetrad_rollout.engine.sglang.held_digests import digests_of
@@ -68,6 +69,9 @@ def run_scheduler(*arguments: Any, **keywords: Any) -> None:
     """SGLang's scheduler process with our scheduler; started by `spawn`."""
     # The service may be killed without a word; its GPU memory must be free then.
     follow_parent()
+    if torch.cuda.is_available():
+        # SGLang does so before it reads weights, but not before it reads adapters.
+        monkey_patch_torch_reductions()
     sglang_scheduler.Scheduler = TellingScheduler
     sglang_scheduler.run_scheduler_process(*arguments, **keywords)
 

@@ -51,8 +51,8 @@ class _Engine(Engine):  # type: ignore[misc]  # sglang has no types
 class Chunk:
     """What a request has sampled so far."""
 
-    tokens: Sequence[tuple[float, int]]
-    """(log-prob, id) of every token since the request was sent."""
+    entries: Sequence[tuple[float, int, object]]
+    """(log-prob, id, …) of every token since the request was sent; SGLang's own list, which grows."""
     finish: Mapping[str, Any] | None
     """SGLang's reason; None while it goes on."""
     prompt_tokens: int
@@ -127,9 +127,9 @@ class Server:
         )
         async for out in self._here.generate_request(request):
             meta = out["meta_info"]
-            tokens = [(entry[0], entry[1]) for entry in meta.get("output_token_logprobs") or ()]
+            entries = meta.get("output_token_logprobs") or ()
             yield (
-                Chunk(tokens, meta["finish_reason"], meta.get("prompt_tokens", 0), meta.get("cached_tokens", 0)),
+                Chunk(entries, meta["finish_reason"], meta.get("prompt_tokens", 0), meta.get("cached_tokens", 0)),
                 meta,
             )
 

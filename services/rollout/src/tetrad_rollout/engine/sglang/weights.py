@@ -175,8 +175,12 @@ class ServedWeights:
                 is_cached = self._settings.server.is_prefix_cached
                 await check_caches(self._server, is_prefix_cached=is_cached, adapter=self.adapter)
                 self._has_tested_itself = True
-            logprobs = await self._probe(canary)
-            await self._check_held()
+            # Side by side: each is mostly a way to the scheduler and back.
+            logprobs, held = await asyncio.gather(self._probe(canary), self._check_held(), return_exceptions=True)
+            if isinstance(logprobs, BaseException):
+                raise logprobs
+            if isinstance(held, BaseException):
+                raise held
         except BaseException:
             self._fail()
             raise
