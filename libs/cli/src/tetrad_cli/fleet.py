@@ -42,7 +42,6 @@ def fleet(
     cores = num_cores if num_cores is not None else len(os.sched_getaffinity(0))
     computing = thread_environment(threads_per_process(config, cores))
     light = thread_environment(1)
-    engine_gpus = gpus_of_engines(config, gpus)
     coordinator = f"ipc://{runtime_dir}/coordinator"
     skipping = {} if skip_step is None else {"TETRAD_SKIP_STEP": str(skip_step)}
     shared = {
@@ -78,17 +77,21 @@ def fleet(
             max_replicas=MAX_REPLICAS,
             env={**light, **shared, "TETRAD_BIND": f"ipc://{runtime_dir}/reward-{{index}}"},
         ),
-        Role(
-            name="rollout",
-            argv=_module("tetrad_rollout"),
-            stage=2,
-            replicas=config.generator.num_inference_engines,
-            max_replicas=len(engine_gpus) or MAX_REPLICAS,
-            env={**computing, **shared},
-            gpus=engine_gpus,
-            start_deadline_s=MODEL_LOAD_DEADLINE_S,
-        ),
+        _rollouts(config, env={**computing, **shared}, gpus=gpus_of_engines(config, gpus)),
     ]
+
+
+def _rollouts(config: RunConfig, *, env: Mapping[str, str], gpus: tuple[tuple[str, ...], ...]) -> Role:
+    return Role(
+        name="rollout",
+        argv=_module("tetrad_rollout"),
+        stage=2,
+        replicas=config.generator.num_inference_engines,
+        max_replicas=len(gpus) or MAX_REPLICAS,
+        env=env,
+        gpus=gpus,
+        start_deadline_s=MODEL_LOAD_DEADLINE_S,
+    )
 
 
 def _module(name: str) -> tuple[str, ...]:

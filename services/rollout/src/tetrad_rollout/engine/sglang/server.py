@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Self
@@ -67,7 +68,8 @@ class Server:
         self._engine = engine
         self._host = host
         self._manager = engine.tokenizer_manager
-        self._calls = asyncio.Lock()
+        # One thread: a call that nobody waits for any more still takes its answer before the next one asks.
+        self._calls = ThreadPoolExecutor(1, thread_name_prefix="sglang-calls")
         engine.send_to_rpc.rcvtimeo = int(RPC_TIMEOUT_S * 1e3)
 
     @classmethod
@@ -188,6 +190,7 @@ class Server:
     def close(self) -> None:
         """End SGLang's processes."""
         self._engine.shutdown()
+        self._calls.shutdown(wait=False)
         self._host.end()
 
     async def _call(self, method: str, parameters: Mapping[str, Any]) -> str:
@@ -195,8 +198,7 @@ class Server:
             sock_send(self._engine.send_to_rpc, RpcReqInput(method=method, parameters=dict(parameters)))
             return sock_recv(self._engine.send_to_rpc)
 
-        async with self._calls:
-            answer = await asyncio.to_thread(call)
+        answer = await asyncio.get_running_loop().run_in_executor(self._calls, call)
         if not answer.success:
             raise ServerError(f"SGLang's scheduler failed at {method}: {answer.message}")
         return str(answer.message)

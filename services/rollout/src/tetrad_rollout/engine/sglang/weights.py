@@ -176,11 +176,7 @@ class ServedWeights:
                 await check_caches(self._server, is_prefix_cached=is_cached, adapter=self.adapter)
                 self._has_tested_itself = True
             # Side by side: each is mostly a way to the scheduler and back.
-            logprobs, held = await asyncio.gather(self._probe(canary), self._check_held(), return_exceptions=True)
-            if isinstance(logprobs, BaseException):
-                raise logprobs
-            if isinstance(held, BaseException):
-                raise held
+            logprobs = await self._proof(canary)
         except BaseException:
             self._fail()
             raise
@@ -189,6 +185,15 @@ class ServedWeights:
         if self.status.state is WeightState.COMMITTED:
             self.status = step(self.status, WeightEvent.CERTIFY)
         return ProbeReport(version=self.status.live_version, logprobs=logprobs)
+
+    async def _proof(self, canary: Canary | None) -> npt.NDArray[np.float32]:
+        """The probe's log-probs, with what the server holds compared beside: both are mostly the way there and back."""
+        probed, held = await asyncio.gather(self._probe(canary), self._check_held(), return_exceptions=True)
+        for failure in (probed, held):
+            if isinstance(failure, BaseException):
+                raise failure
+        assert isinstance(probed, np.ndarray)
+        return probed
 
     def wake(self) -> None:
         """What slept must be probed again."""
