@@ -50,7 +50,9 @@ class AdapterSpec(msgspec.Struct, frozen=True, kw_only=True):
     base: str
     """Manifest digest of the weights below the adapters, in the engines' number format and the model's own order."""
     rank: int
+    """Of B·A."""
     alpha: float
+    """B·A is scaled by alpha / rank."""
     target_modules: tuple[str, ...]
     """Names of the layers that have one."""
 
@@ -74,6 +76,7 @@ class Canary(msgspec.Struct, frozen=True, kw_only=True):
     """What the learner says of fixed tokens with a version's weights; an engine that has them says nearly the same."""
 
     token_ids: tuple[int, ...]
+    """The fixed tokens."""
     logprobs: tuple[float, ...]
     """Of all tokens but the first, at temperature 1."""
 
