@@ -53,7 +53,7 @@ test-long: $(STAMP)  ## Tests that take minutes each: compiled models, whole run
 
 test-sglang: $(SGLANG_STAMP)  ## The engine's conformance suite against the real SGLang on a CPU (environment of its own, 3 GB)
 	SGLANG_USE_CPU_ENGINE=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONPATH=$(SGLANG_CPU) \
-		$(SGLANG_VENV)/bin/python -m pytest -q -m sglang --confcutdir=tests/sglang tests/sglang $(PYTEST_ARGUMENTS)
+		$(SGLANG_VENV)/bin/python -m pytest -q -m sglang --confcutdir=tests/real_sglang tests/real_sglang $(PYTEST_ARGUMENTS)
 
 check: $(STAMP) lint typecheck  ## Lint, types, import rules, sizes and declared dependencies only
 

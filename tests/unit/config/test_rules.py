@@ -170,6 +170,11 @@ LORA = "trainer.policy.model.lora"
             [f"{LORA}.rank=8", f"{LORA}.target_modules=[q_proj, all-linear]"],
             f"{LORA}.target_modules: q_proj, all-linear: all-linear are all of them; leave it out, or the others",
         ),
+        (
+            ["generator.backend=sglang", f"{LORA}.rank=8", f"{LORA}.target_modules=[q_proj, k_proj]"],
+            f"{LORA}.target_modules: k_proj, q_proj: SGLang serves no adapter of these without v_proj; add it, or set "
+            "generator.enable_lora=false to sync adapters merged",
+        ),
     ],
 )
 def test_adapters_that_contradict_something_are_explained(problems_of, overrides, problem):

@@ -6,7 +6,7 @@ SkyRL's rules (its `validate_cfg`), with the numbers, the limit and a fix in eac
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from tetrad_config.algorithm import AdvantageEstimator, PolicyLoss
@@ -275,6 +275,9 @@ def _adapters_are_where_they_are_said_to_be(config: RunConfig) -> Iterator[Probl
         yield Problem(key="generator.enable_lora", message=message)
 
 
+GATED: Final = frozenset({"gate_proj", "up_proj"})
+
+
 def _adapters_have_layers(config: RunConfig) -> Iterator[Problem]:
     lora = config.trainer.policy.model.lora
     if lora.rank == 0:
@@ -286,6 +289,20 @@ def _adapters_have_layers(config: RunConfig) -> Iterator[Problem]:
         names = ", ".join(lora.target_modules)
         message = f"{names}: {ALL_LINEAR} are all of them; leave it out, or the others"
         yield Problem(key=key, message=message)
+    elif config.syncs_adapters_only:
+        yield from _adapters_are_whole_for_sglang(lora.target_modules, key)
+
+
+def _adapters_are_whole_for_sglang(targets: Sequence[str], key: str) -> Iterator[Problem]:
+    """SGLang fuses layers: an adapter of one of them needs those of the others, but `k_proj` may be left out."""
+    chosen = {name.rpartition(".")[2] for name in targets}
+    for fused, needed in (({"q_proj", "k_proj", "v_proj"}, {"q_proj", "v_proj"}), (GATED, GATED)):
+        if chosen & fused and (missing := needed - chosen):
+            message = (
+                f"{', '.join(sorted(chosen & fused))}: SGLang serves no adapter of these without "
+                f"{', '.join(sorted(missing))}; add it, or set generator.enable_lora=false to sync adapters merged"
+            )
+            yield Problem(key=key, message=message)
 
 
 def _the_base_of_adapters_stays(config: RunConfig) -> Iterator[Problem]:

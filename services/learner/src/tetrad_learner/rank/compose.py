@@ -114,8 +114,12 @@ def _device_copies(config: RunConfig, trainer: Trainer, link: Link, *, incarnati
 
 
 def serves_own_gpus_only(config: RunConfig) -> bool:
-    """Whether every engine shares a GPU with a rank, so that no byte of a version needs to lie in host memory."""
-    return config.trainer.placement.colocate_all and torch.cuda.is_available()
+    """Whether every engine shares a GPU with a rank, so that no byte of a version needs to lie in host memory.
+
+    Where GPUs are left over, engines may be added on them in mid-run.
+    """
+    placement = config.trainer.placement
+    return placement.colocate_all and 0 < torch.cuda.device_count() <= placement.policy_num_gpus_per_node
 
 
 def _obey(shell: RankShell) -> int:

@@ -230,6 +230,10 @@ class ServedWeights:
         layout = self._live_layout
         if not isinstance(layout, Manifest):
             return
+        if (size := self._settings.server.tensor_parallel_size) > 1:
+            # Each of its processes holds parts of tensors only.
+            log.warning("held_weights_not_compared", reason=f"the server is split over {size} GPUs")
+            return
         if layout.adapter is not None:
             await self._check_base(layout.adapter, _algorithm(layout))
         for spec, digest in zip(layout.tensors, await self._held(layout, self.adapter), strict=True):
