@@ -59,13 +59,14 @@ class _Exporter:
         if self.parts is None:
             return self._registry.render()
         certificate = self.parts.keeper.certificate
-        return self.metrics.render(
+        own = self.metrics.render(
             self.parts.engine.statistics(),
             self.parts.keeper.statistics,
             coordinator=self.parts.connection.statistics(),
             version=certificate.version if certificate else 0,
             unacknowledged=len(self.parts.service.outbox),
         )
+        return own + self.parts.engine.exported_metrics()
 
     def _readiness(self) -> Health:
         is_certified = self.parts is not None and self.parts.keeper.certificate is not None

@@ -108,6 +108,10 @@ class LateEngine:
         """See `Engine.statistics`."""
         return NOT_BUILT if self.built is None else self.built.statistics()
 
+    def exported_metrics(self) -> bytes:
+        """See `Engine.exported_metrics`."""
+        return b"" if self.built is None else self.built.exported_metrics()
+
     async def close(self, *, timeout_s: float = 10.0) -> None:
         """See `Engine.close`."""
         if self.built is not None:

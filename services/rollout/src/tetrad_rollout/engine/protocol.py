@@ -332,6 +332,10 @@ class Engine(Protocol):
         """A snapshot; cheap, callable from any thread."""
         ...
 
+    def exported_metrics(self) -> bytes:
+        """Metrics that the engine's own server counts, as Prometheus text; empty for one that counts none."""
+        ...
+
     async def close(self, *, timeout_s: float = 10.0) -> None:
         """End all requests (EngineClosedError) and the thread; TimeoutError when a forward does not return."""
         ...

@@ -195,6 +195,10 @@ class ThreadedEngine:
             weights=self._weights.status,
         )
 
+    def exported_metrics(self) -> bytes:
+        """See `Engine.exported_metrics`: what it counts is in its statistics."""
+        return b""
+
     async def _call(self, command: Callable[[], T]) -> T:
         """Run `command` on the engine thread at the next token boundary."""
         done: concurrent.futures.Future[T] = concurrent.futures.Future()

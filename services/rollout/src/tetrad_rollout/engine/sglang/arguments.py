@@ -84,6 +84,7 @@ def _common(settings: EngineSettings) -> dict[str, Any]:
         "tp_size": options.tensor_parallel_size,
         "sampling_backend": "pytorch",  # plain sampling never needs flashinfer, whose kernels compile at first use
         "grammar_backend": "none",
+        "enable_metrics": True,  # they are on the service's own page
         "log_level": "warning",
     }
     if options.adapters is not None:

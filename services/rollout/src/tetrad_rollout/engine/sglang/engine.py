@@ -43,6 +43,7 @@ from tetrad_rollout.engine.protocol import (
 )
 from tetrad_rollout.engine.rows import Job, Row
 from tetrad_rollout.engine.sglang.arguments import server_arguments
+from tetrad_rollout.engine.sglang.exported_metrics import exported_metrics
 from tetrad_rollout.engine.sglang.memory import ServerMemory, measured
 from tetrad_rollout.engine.sglang.samples import Course
 from tetrad_rollout.engine.sglang.server import Server, capability, installed_versions, known_arguments
@@ -236,6 +237,10 @@ class SglangEngine:
             last_failure=counters.last_failure,
             weights=self._weights.status,
         )
+
+    def exported_metrics(self) -> bytes:
+        """See `Engine.exported_metrics`."""
+        return exported_metrics()
 
     async def close(self, *, timeout_s: float = 10.0) -> None:
         """See `Engine.close`."""

@@ -1,0 +1,35 @@
+"""What SGLang counts is on the page of the rollout service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sglang_site.builders import IS_ON_GPU
+from sglang_site.servers import settings_of
+from unit.rollout.engine_builders import a_request
+
+from tetrad_rollout.engine.sglang.engine import SglangEngine
+from tetrad_rollout.engine.sglang.server import Server
+from tetrad_rollout.engine.sglang.weights import ServedWeights
+
+pytestmark = [pytest.mark.sglang, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_tokens_are_counted_and_the_schedulers_gauges_are_there(folder: Path, server: Server) -> None:
+    settings = settings_of(folder)
+    weights = ServedWeights(server, settings=settings, is_on_gpu=IS_ON_GPU)
+    engine = SglangEngine(server, weights, settings=settings, decode=None)
+
+    def counted() -> dict[str, float]:
+        families = text_string_to_metric_families(engine.exported_metrics().decode())
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+    before = counted().get("sglang:generation_tokens_total", 0.0)
+    samples = await engine.generate(a_request(seeds=range(3), max_new_tokens=9, ignore_eos=True))
+    after = counted()
+
+    assert after["sglang:generation_tokens_total"] - before == sum(len(sample.token_ids) for sample in samples)
+    assert "sglang:num_running_reqs" in after
+    assert all(name.startswith("sglang") for name in after)
