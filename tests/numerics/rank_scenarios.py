@@ -22,7 +22,7 @@ from numerics.trainer_builders import AStep, exported, last_gradient, options
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_learner.trainer.errors import NonFiniteError, RankDisagreementError
 from tetrad_learner.trainer.options import AlgorithmOptions, RowLayout
-from tetrad_learner.trainer.ranks import join
+from tetrad_learner.trainer.ranks import join, leave
 
 KL = AlgorithmOptions(use_kl_loss=True, kl_loss_coef=0.1)
 MANY = AStep(num_groups=3, group_size=3, num_mini_batches=3, update_epochs=2, seed=3)
@@ -200,4 +200,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    finally:
+        # A rank that ends with its groups open may be aborted by their threads.
+        leave()
