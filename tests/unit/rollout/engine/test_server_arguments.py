@@ -28,7 +28,6 @@ def arguments_of(capability=HOPPER, *, batch=None, **options):
         ("is_prefix_cached", False, "disable_radix_cache", True),
         ("is_eager", True, "disable_cuda_graph", True),
         ("tensor_parallel_size", 2, "tp_size", 2),
-        ("first_gpu", 3, "base_gpu_id", 3),
         ("may_sleep", True, "enable_memory_saver", True),
     ],
 )

@@ -29,8 +29,6 @@ class ServerOptions:
     is_eager: bool = False
     """No CUDA graphs."""
     tensor_parallel_size: int = 1
-    first_gpu: int = 0
-    """Index of the engine's first GPU among the visible ones."""
     may_sleep: bool = False
     """Whether memory is to be given back and taken again."""
     cache_policy: CachePolicy = CachePolicy.FLUSH

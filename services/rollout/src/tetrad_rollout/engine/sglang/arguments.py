@@ -6,12 +6,24 @@ from typing import Any, Final
 
 from tetrad_rollout.engine.catalog import EngineSettings
 from tetrad_rollout.engine.errors import InvalidRequestError
-from tetrad_rollout.engine.server_options import AdapterOptions, ServerOptions
+from tetrad_rollout.engine.server_options import AdapterOptions
 
 # Compute capability 9.0: the FlashAttention 3 kernels are written for it and for no other.
 HOPPER: Final = (9, 0)
 OURS: Final = frozenset({"model_path", "skip_tokenizer_init", "stream_interval", "incremental_streaming_output"})
 """Arguments that the engine rests on and nobody may change."""
+
+
+ON_A_CPU: Final[Mapping[str, Any]] = {
+    "device": "cpu",
+    "disable_overlap_schedule": True,
+    "disable_cuda_graph": True,
+    "enable_memory_saver": False,
+    "mem_fraction_static": 0.3,
+    "max_total_tokens": 16384,
+    "skip_server_warmup": True,
+}
+"""What SGLang's CPU path needs said; found by trying."""
 
 
 class UnknownArgumentError(InvalidRequestError):
@@ -31,7 +43,8 @@ def server_arguments(
     check_extra(settings.server.extra, known)
     backend, reason = attention_backend(settings.server.extra, capability)
     arguments = _common(settings) | {"attention_backend": backend}
-    arguments |= _on_a_cpu(settings) if capability is None else _on_a_gpu(settings.server)
+    if capability is None:
+        arguments |= ON_A_CPU
     return {**arguments, **settings.server.extra}, reason
 
 
@@ -102,22 +115,4 @@ def _adapters(adapters: AdapterOptions, *, may_sleep: bool) -> dict[str, Any]:
         "lora_target_modules": ["all"] if targets == ("all-linear",) else sorted(targets),
         # The one that serves, the one that is being loaded, and the base.
         "max_loras_per_batch": 3,
-    }
-
-
-def _on_a_gpu(options: ServerOptions) -> dict[str, Any]:
-    return {"base_gpu_id": options.first_gpu}
-
-
-def _on_a_cpu(settings: EngineSettings) -> dict[str, Any]:
-    """What SGLang's CPU path needs said; found by trying."""
-    del settings
-    return {
-        "device": "cpu",
-        "disable_overlap_schedule": True,
-        "disable_cuda_graph": True,
-        "enable_memory_saver": False,
-        "mem_fraction_static": 0.3,
-        "max_total_tokens": 16384,
-        "skip_server_warmup": True,
     }

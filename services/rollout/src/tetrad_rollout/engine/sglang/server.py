@@ -198,6 +198,8 @@ class Server:
             sock_send(self._engine.send_to_rpc, RpcReqInput(method=method, parameters=dict(parameters)))
             return sock_recv(self._engine.send_to_rpc)
 
+        # An answer that does not come in time is an error that nobody catches: the service ends and begins anew, since
+        # the late answer would be taken for that of the next call.
         answer = await asyncio.get_running_loop().run_in_executor(self._calls, call)
         if not answer.success:
             raise ServerError(f"SGLang's scheduler failed at {method}: {answer.message}")
