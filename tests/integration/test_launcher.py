@@ -71,6 +71,7 @@ def test_a_killed_learner_comes_back_and_the_run_goes_on(run_dir):
         before = launcher.pids()
         os.kill(before["learner"], signal.SIGKILL)
 
+        wait_until(lambda: launcher.row("learner").restarts == 1, "the learner is begun again")
         wait_until(lambda: launcher.row("learner").state == "up", "the learner is back")
         assert launcher.pids()["rollout-0"] == before["rollout-0"]
         assert launcher.row("learner").last_exit.startswith("killed by SIGKILL")
