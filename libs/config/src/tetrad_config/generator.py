@@ -35,6 +35,13 @@ class WeightSyncBackend(StrEnum):
     GLOO = "gloo"
 
 
+class KvCachePolicy(StrEnum):
+    """What becomes of cached keys and values when an engine takes new weights."""
+
+    FLUSH = "flush"
+    KEEP = "keep"
+
+
 class DType(StrEnum):
     """Number format of an engine's weights."""
 
@@ -105,6 +112,8 @@ class Generator(Section):
     """Collective for engines on other GPUs; on one host or GPU, memory is shared instead, whatever this says."""
     weight_sync_timeout: Seconds = 120.0
     """Seconds after which an engine that does not take new weights is quarantined."""
+    kv_cache_policy: Annotated[KvCachePolicy, Field(strict=False)] = KvCachePolicy.FLUSH
+    """Whether a weight update empties the cache (flush) or lets older entries be evicted (keep); none is read again."""
     verify_sync: bool = True
     """Whether each engine's log-probs of fixed tokens are compared with the learner's after each weight update."""
     lease_progress_timeout: Seconds = 60.0

@@ -74,6 +74,8 @@ CONDITIONAL: Final[tuple[Conditional, ...]] = (
             "generator.max_num_batched_tokens",
             "generator.enable_chunked_prefill",
             "generator.enforce_eager",
+            # Other engines forget all keys and values that no running sample needs.
+            "generator.kv_cache_policy",
             # Other engines always compute a group's prompt once and take a lease in one call.
             "generator.enable_prefix_caching",
             "generator.batched",

@@ -63,6 +63,7 @@ UNHASHED: Final[tuple[str, ...]] = (
     "generator.enable_prefix_caching",
     "generator.enable_chunked_prefill",
     "generator.enforce_eager",
+    "generator.kv_cache_policy",
     "generator.weight_sync_backend",
     "generator.batched",
     "generator.num_inference_engines",

@@ -8,6 +8,7 @@ from tetrad_config.generator import Backend
 from tetrad_config.models import Lora
 from tetrad_rollout.engine.catalog import EngineSettings
 from tetrad_rollout.engine.core import BatchSettings
+from tetrad_rollout.engine.protocol import CachePolicy
 from tetrad_rollout.engine.server_options import AdapterOptions, ServerOptions
 from tetrad_rollout.weight_keeper import layout_digest
 
@@ -45,6 +46,7 @@ def server_options(config: RunConfig, *, is_colocated: bool) -> ServerOptions:
         is_eager=generator.enforce_eager,
         tensor_parallel_size=generator.inference_engine_tensor_parallel_size,
         may_sleep=is_colocated,
+        cache_policy=CachePolicy(generator.kv_cache_policy.value),
         adapters=_adapters(config.trainer.policy.model.lora) if config.syncs_adapters_only else None,
         extra=generator.engine_init_kwargs,
     )
