@@ -35,9 +35,10 @@ def wiring_problems(settings: ServiceSettings, role: KeyRole) -> list[str]:
     problems: list[str] = []
     # A service that binds nothing, or that is itself the coordinator, has no such setting.
     bind, connect = getattr(settings, "bind", ""), getattr(settings, "coordinator", "")
+    has_keys, allow_clear_tcp = settings.keys is not None, settings.allow_clear_tcp
     for endpoint in filter(None, (bind, connect)):
         try:
-            check_endpoint(endpoint, allow_clear_tcp=settings.allow_clear_tcp, has_keys=settings.keys is not None)
+            check_endpoint(endpoint, allow_clear_tcp=allow_clear_tcp, has_keys=has_keys, is_bound=endpoint == bind)
             if endpoint == bind:
                 check_private(endpoint)
         except ValueError as error:

@@ -15,14 +15,25 @@ MAX_IPC_PATH_BYTES: Final = 107
 _OTHERS: Final = 0o077
 
 
-def check_endpoint(endpoint: str, *, allow_clear_tcp: bool = False, has_keys: bool = False) -> str:
-    """Return `endpoint`; raise ValueError if it cannot be used, saying why and what to do."""
+ANY_PORT: Final = ":*"
+
+
+def check_endpoint(
+    endpoint: str, *, allow_clear_tcp: bool = False, has_keys: bool = False, is_bound: bool = False
+) -> str:
+    """Return `endpoint`; raise ValueError if it cannot be used, saying why and what to do.
+
+    One that is bound here may leave the port to the system: `tcp://127.0.0.1:*`.
+    """
     scheme, _, rest = endpoint.partition("://")
     match scheme:
         case "ipc":
             _check_ipc(rest)
         case "tcp":
-            _check_tcp(endpoint, allow_clear_tcp=allow_clear_tcp, has_keys=has_keys)
+            host = _host(
+                f"{endpoint.removesuffix(ANY_PORT)}:0" if is_bound and endpoint.endswith(ANY_PORT) else endpoint
+            )
+            _check_tcp(endpoint, host, allow_clear_tcp=allow_clear_tcp, has_keys=has_keys)
         case "memory":
             pass
         case _:
@@ -71,8 +82,7 @@ def _check_ipc(path: str) -> None:
         )
 
 
-def _check_tcp(endpoint: str, *, allow_clear_tcp: bool, has_keys: bool) -> None:
-    host = _host(endpoint)
+def _check_tcp(endpoint: str, host: str, *, allow_clear_tcp: bool, has_keys: bool) -> None:
     if has_keys:
         return
     if not is_loopback(host):

@@ -53,7 +53,7 @@ class ZmqTransport:
 
     def listen(self, endpoint: str) -> Listener:
         """Bind a ROUTER; raise ValueError for an illegal endpoint, TransportError where it cannot be bound."""
-        self._check(endpoint)
+        self._check(endpoint, is_bound=True)
         check_private(endpoint)
         if _is_served(endpoint):
             raise TransportError(f"cannot bind {endpoint}: address already in use")
@@ -128,8 +128,9 @@ class ZmqTransport:
             self._security.close()
         self._context.destroy(linger=0)
 
-    def _check(self, endpoint: str) -> None:
-        check_endpoint(endpoint, allow_clear_tcp=self._allow_clear_tcp, has_keys=self._security is not None)
+    def _check(self, endpoint: str, *, is_bound: bool = False) -> None:
+        has_keys = self._security is not None
+        check_endpoint(endpoint, allow_clear_tcp=self._allow_clear_tcp, has_keys=has_keys, is_bound=is_bound)
 
     def _security_of(self, endpoint: str) -> Security | None:
         # Who may open the file of an ipc endpoint is said by its folder: the same user, and nobody else.
