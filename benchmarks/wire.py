@@ -27,6 +27,7 @@ from tetrad_transport.keys.folder import KeyFolder
 
 PEERS: Final = Path(__file__).with_name("wire_peers.py")
 OURS: Final = "channel"
+OURS_SECURED: Final = "channel_curve"
 PACKAGES: Final = ("tetrad-transport", "tetrad-wire", "pyzmq", "msgpack", "msgspec")
 
 
@@ -115,12 +116,13 @@ def streams(ways: Ways, transport: str, rounds: int, case: Streamed, *, scale: f
 
 def ratios(name: str, times: dict[str, list[float]]) -> dict[str, float]:
     """Our speed as a share of each other way's: the median of the rounds, each compared with itself."""
+    ours_is = OURS if OURS in times else OURS_SECURED
     return {
         f"{name}_ratio_to_{way}": statistics.median(
-            theirs / ours for theirs, ours in zip(values, times[OURS], strict=True)
+            theirs / ours for theirs, ours in zip(values, times[ours_is], strict=True)
         )
         for way, values in times.items()
-        if way != OURS
+        if way != ours_is
     }
 
 

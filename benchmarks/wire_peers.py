@@ -20,7 +20,7 @@ import msgspec
 import zmq
 import zmq.asyncio
 
-from tetrad_testing.builders import a_grade, a_step, a_turn, an_execution
+from tetrad_testing.builders import a_grade, a_sample, a_step, a_turn, an_execution
 from tetrad_transport import ZmqTransport
 from tetrad_transport.keys import Keyring, KeyRole
 from tetrad_transport.keys.curve import secure_client, secure_server
@@ -67,10 +67,14 @@ class Way(abc.ABC):
     """One way to talk."""
 
     def __init__(self, num_tokens: int) -> None:
-        self.question = question(num_tokens)
+        self.question = self.make_question(num_tokens)
         self.answer = answer(num_tokens)
         self.question_frames: list[Any] = list(encode(Message(body=self.question)))
         self.answer_frames: list[Any] = list(encode(Message(body=self.answer)))
+
+    def make_question(self, num_tokens: int) -> msgspec.Struct:
+        """What its client sends."""
+        return question(num_tokens)
 
     @abc.abstractmethod
     def serve(self, endpoint: str, answer_every: int) -> None:
@@ -139,7 +143,24 @@ class Channel(Way):
         return seconds
 
 
-class SecuredChannel(Channel):
+class OfRollouts(Way):
+    """Sends what the key of a rollout may: turns of episodes, and finished samples of so many tokens."""
+
+    def make_question(self, num_tokens: int) -> msgspec.Struct:
+        """As large as a step of as many tokens."""
+        if not num_tokens:
+            return question(0)
+        sample = a_sample(num_sampled=num_tokens - 3)
+        for array in (sample.token_ids, sample.loss_mask, sample.rollout_logprobs):
+            array.flags.writeable = False
+        return sample
+
+
+class ClearChannel(OfRollouts, Channel):
+    """Our channel, in the clear."""
+
+
+class SecuredChannel(OfRollouts, Channel):
     """Our channel under CURVE: every key is looked up at the handshake, its role at each message."""
 
     def transport(self, role: KeyRole) -> ZmqTransport:
@@ -276,7 +297,11 @@ class BareBlocking(Way):
         return seconds
 
 
-class SecuredBlocking(BareBlocking):
+class ClearBlocking(OfRollouts, BareBlocking):
+    """The same, with what a rollout sends."""
+
+
+class SecuredBlocking(OfRollouts, BareBlocking):
     """The same under CURVE; whoever knows the server's key is admitted."""
 
     def socket(self, kind: int) -> Any:
@@ -342,9 +367,9 @@ WAYS: Final[dict[str, type[Way]]] = {
     "pyzmq_blocking": BareBlocking,
 }
 SECURED: Final[dict[str, type[Way]]] = {
-    "channel": Channel,
+    "channel_clear": ClearChannel,
     "channel_curve": SecuredChannel,
-    "pyzmq_blocking": BareBlocking,
+    "pyzmq_blocking_clear": ClearBlocking,
     "pyzmq_blocking_curve": SecuredBlocking,
 }
 """What is compared over TCP, with and without CURVE."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from chaos.run_under_test import RunUnderTest
-from security.site import free_port
 
+from security.site import free_port
 from tetrad_transport.keys import KeyRole
 from tetrad_transport.keys.files import read_private
 from tetrad_transport.keys.folder import KeyFolder
