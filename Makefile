@@ -25,7 +25,7 @@ endif
 TORCH_BACKEND ?= cpu
 TORCH_ARGUMENTS ?= $(if $(UV_FIND_LINKS),,--torch-backend=$(TORCH_BACKEND))
 
-.PHONY: help setup demo test test-long test-sglang lint typecheck check up down status logs scale plan doctor bench docs clean dashboards
+.PHONY: help setup demo test test-long test-sglang test-security lint typecheck check up down status logs scale plan doctor bench docs clean dashboards
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -54,6 +54,10 @@ test-long: $(STAMP)  ## Tests that take minutes each: compiled models, whole run
 test-sglang: $(SGLANG_STAMP)  ## The engine's conformance suite against the real SGLang on a CPU (environment of its own, 3 GB)
 	SGLANG_USE_CPU_ENGINE=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONPATH=$(SGLANG_CPU) \
 		$(SGLANG_VENV)/bin/python -m pytest -q -m sglang --confcutdir=tests/real_sglang tests/real_sglang $(PYTEST_ARGUMENTS)
+
+test-security: $(STAMP)  ## Strangers, thieves and liars at running services, and a whole run under keys
+	$(BIN)/python -m pytest -q tests/security tests/unit/transport/test_keys.py tests/unit/transport/test_gate.py \
+		tests/unit/runtime/test_audit.py tests/unit/runtime/test_wiring.py $(PYTEST_ARGUMENTS)
 
 check: $(STAMP) lint typecheck  ## Lint, types, import rules, sizes and declared dependencies only
 

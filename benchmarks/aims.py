@@ -47,6 +47,9 @@ PEERS: Final = {
     "generate": "Hugging Face generate",
     "plain_loop": "the grader in a plain loop",
     "1_replica": "one replica",
+    "channel_clear": "our channel in the clear",
+    "pyzmq_blocking_clear": "bare pyzmq in a blocking loop, in the clear",
+    "pyzmq_blocking_curve": "bare pyzmq in a blocking loop, under CURVE",
     "bare_engine": "bare sglang.Engine",
 }
 """What a ratio is to, in words."""

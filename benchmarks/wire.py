@@ -1,13 +1,15 @@
 """Our channel against bare pyzmq in the same run: round trips, messages per second, gigabytes per second.
 
 For each case every way to talk has a server process of its own; the ways take turns, round by round, so that a busy
-machine troubles all alike. The median round counts; a ratio compares each round with itself first.
+machine troubles all alike. The median round counts; a ratio compares each round with itself first. The figures named
+`tcp_…` compare our channel and blocking pyzmq over loopback with and without CURVE.
 
-    python benchmarks/wire.py [--rounds 5] [--scale 1.0] [--transport ipc|tcp]
+    python benchmarks/wire.py [--rounds 5] [--scale 1.0] [--transport ipc|tcp] [--only-curve]
 """
 
 import argparse
 import contextlib
+import os
 import socket
 import statistics
 import subprocess
@@ -19,10 +21,13 @@ from pathlib import Path
 from typing import Final
 
 from results_file import write_results
-from wire_peers import WAYS, num_bytes
+from wire_peers import KEYS, SECURED, WAYS, Way, num_bytes
+
+from tetrad_transport.keys.folder import KeyFolder
 
 PEERS: Final = Path(__file__).with_name("wire_peers.py")
 OURS: Final = "channel"
+OURS_SECURED: Final = "channel_curve"
 PACKAGES: Final = ("tetrad-transport", "tetrad-wire", "pyzmq", "msgpack", "msgspec")
 
 
@@ -45,6 +50,8 @@ STREAMS: Final = (
 )
 NUM_ROUND_TRIPS: Final = 3_000
 
+Ways = dict[str, type[Way]]
+
 
 def main() -> int:
     """Measure, print, write the results."""
@@ -52,25 +59,37 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each way (default 5)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the messages of a round (default 1)")
     parser.add_argument("--transport", choices=("ipc", "tcp"), default="ipc")
+    parser.add_argument("--only-curve", action="store_true", help="measure the figures named tcp_… alone")
     arguments = parser.parse_args()
 
-    metrics = round_trips(arguments.transport, arguments.rounds, max(1, int(NUM_ROUND_TRIPS * arguments.scale)))
-    for case in STREAMS:
-        metrics |= streams(arguments.transport, arguments.rounds, case, scale=arguments.scale)
+    metrics: dict[str, float] = {}
+    if not arguments.only_curve:
+        metrics |= measure(WAYS, arguments.transport, arguments.rounds, scale=arguments.scale)
+    secured = measure(SECURED, "tcp", arguments.rounds, scale=arguments.scale)
+    metrics |= {f"tcp_{name}": value for name, value in secured.items()}
     for name, value in metrics.items():
         print(f"{name:60} {value:12,.3f}")
-    name = "wire" if arguments.transport == "ipc" else f"wire-{arguments.transport}"
+    kind = "curve" if arguments.only_curve else arguments.transport
+    name = "wire" if kind == "ipc" else f"wire-{kind}"
     print(write_results(name, metrics, packages=PACKAGES))
     return 0
 
 
-def round_trips(transport: str, rounds: int, count: int) -> dict[str, float]:
+def measure(ways: Ways, transport: str, rounds: int, *, scale: float) -> dict[str, float]:
+    """Every figure of some ways to talk."""
+    metrics = round_trips(ways, transport, rounds, max(1, int(NUM_ROUND_TRIPS * scale)))
+    for case in STREAMS:
+        metrics |= streams(ways, transport, rounds, case, scale=scale)
+    return metrics
+
+
+def round_trips(ways: Ways, transport: str, rounds: int, count: int) -> dict[str, float]:
     """Microseconds from a small question to its answer."""
-    seconds: dict[str, list[list[float]]] = {way: [] for way in WAYS}
-    with servers(transport, answer_every=1, num_tokens=0) as endpoints:
+    seconds: dict[str, list[list[float]]] = {way: [] for way in ways}
+    with servers(ways, transport, answer_every=1, num_tokens=0) as endpoints:
         for _ in range(rounds):
             for way, endpoint in endpoints.items():
-                seconds[way].append(WAYS[way](0).ask(endpoint, count + 100)[100:])
+                seconds[way].append(ways[way](0).ask(endpoint, count + 100)[100:])
     metrics: dict[str, float] = {}
     for percent in (50, 99):
         us = {way: [quantile(trips, percent) * 1e6 for trips in turns] for way, turns in seconds.items()}
@@ -79,14 +98,14 @@ def round_trips(transport: str, rounds: int, count: int) -> dict[str, float]:
     return metrics
 
 
-def streams(transport: str, rounds: int, case: Streamed, *, scale: float) -> dict[str, float]:
+def streams(ways: Ways, transport: str, rounds: int, case: Streamed, *, scale: float) -> dict[str, float]:
     """Messages and gigabytes per second one way."""
     count = max(1, int(case.count * scale) // case.answer_every) * case.answer_every
-    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-    with servers(transport, answer_every=case.answer_every, num_tokens=case.num_tokens) as endpoints:
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    with servers(ways, transport, answer_every=case.answer_every, num_tokens=case.num_tokens) as endpoints:
         for _ in range(rounds):
             for way, endpoint in endpoints.items():
-                seconds[way].append(WAYS[way](case.num_tokens).stream(endpoint, count, case.answer_every))
+                seconds[way].append(ways[way](case.num_tokens).stream(endpoint, count, case.answer_every))
     per_s = {way: count / statistics.median(values) for way, values in seconds.items()}
     metrics = {f"{case.name}_{way}_messages_per_s": value for way, value in per_s.items()}
     if case.num_tokens:
@@ -97,12 +116,13 @@ def streams(transport: str, rounds: int, case: Streamed, *, scale: float) -> dic
 
 def ratios(name: str, times: dict[str, list[float]]) -> dict[str, float]:
     """Our speed as a share of each other way's: the median of the rounds, each compared with itself."""
+    ours_is = OURS if OURS in times else OURS_SECURED
     return {
         f"{name}_ratio_to_{way}": statistics.median(
-            theirs / ours for theirs, ours in zip(values, times[OURS], strict=True)
+            theirs / ours for theirs, ours in zip(values, times[ours_is], strict=True)
         )
         for way, values in times.items()
-        if way != OURS
+        if way != ours_is
     }
 
 
@@ -112,10 +132,12 @@ def quantile(values: list[float], percent: int) -> float:
 
 
 @contextlib.contextmanager
-def servers(transport: str, *, answer_every: int, num_tokens: int) -> Iterator[dict[str, str]]:
+def servers(ways: Ways, transport: str, *, answer_every: int, num_tokens: int) -> Iterator[dict[str, str]]:
     """One server process for each way; yields their endpoints."""
     with tempfile.TemporaryDirectory(prefix="tetrad-bench-") as folder, contextlib.ExitStack() as processes:
-        endpoints = {way: new_endpoint(transport, folder, way) for way in WAYS}
+        KeyFolder(Path(folder, "keys")).init()
+        os.environ[KEYS] = str(Path(folder, "keys"))
+        endpoints = {way: new_endpoint(transport, folder, way) for way in ways}
         for way, endpoint in endpoints.items():
             command = [sys.executable, str(PEERS), way, endpoint, str(answer_every), str(num_tokens)]
             process = processes.enter_context(subprocess.Popen(command))

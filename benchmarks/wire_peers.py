@@ -1,14 +1,18 @@
 """The two ends of each way to talk: our channel, and bare pyzmq in three ways with the same frames and options.
 
+Over TCP our channel and blocking pyzmq are under CURVE too, with the keys of the folder that `KEYS` names.
+
 A server answers every so many messages; a client asks one by one, or streams within a window. Run as a script this
 file serves until it is killed: `python benchmarks/wire_peers.py WAY ENDPOINT ANSWER_EVERY NUM_TOKENS`.
 """
 
 import abc
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 
 import msgpack
@@ -16,12 +20,15 @@ import msgspec
 import zmq
 import zmq.asyncio
 
-from tetrad_testing.builders import a_grade, a_step, a_turn, an_execution
+from tetrad_testing.builders import a_grade, a_sample, a_step, a_turn, an_execution
 from tetrad_transport import ZmqTransport
+from tetrad_transport.keys import Keyring, KeyRole
+from tetrad_transport.keys.curve import secure_client, secure_server
 from tetrad_wire import Message, encode
 from tetrad_wire.limits import DEFAULT_LIMITS
 
 DEADLINE_S: Final = 60.0
+KEYS: Final = "TETRAD_KEYS"
 # As our channel does: below this a copy is cheaper than a lent frame.
 ZERO_COPY_BYTES: Final = 64 << 10
 OPTIONS: Final = {
@@ -60,10 +67,14 @@ class Way(abc.ABC):
     """One way to talk."""
 
     def __init__(self, num_tokens: int) -> None:
-        self.question = question(num_tokens)
+        self.question = self.make_question(num_tokens)
         self.answer = answer(num_tokens)
         self.question_frames: list[Any] = list(encode(Message(body=self.question)))
         self.answer_frames: list[Any] = list(encode(Message(body=self.answer)))
+
+    def make_question(self, num_tokens: int) -> msgspec.Struct:
+        """What its client sends."""
+        return question(num_tokens)
 
     @abc.abstractmethod
     def serve(self, endpoint: str, answer_every: int) -> None:
@@ -81,6 +92,10 @@ class Way(abc.ABC):
 class Channel(Way):
     """Our channel: typed messages, validated on arrival."""
 
+    def transport(self, _role: KeyRole) -> ZmqTransport:
+        """One end's sockets."""
+        return ZmqTransport(allow_clear_tcp=True)
+
     def serve(self, endpoint: str, answer_every: int) -> None:
         """Serve on an event loop."""
         asyncio.run(self._serve(endpoint, answer_every))
@@ -94,7 +109,7 @@ class Channel(Way):
         return asyncio.run(self._stream(endpoint, count, answer_every))
 
     async def _serve(self, endpoint: str, answer_every: int) -> None:
-        listener = ZmqTransport(allow_clear_tcp=True).listen(endpoint)
+        listener = self.transport(KeyRole.COORDINATOR).listen(endpoint)
         seen = 0
         while True:
             delivery = await listener.receive()
@@ -104,7 +119,7 @@ class Channel(Way):
                 listener.send_nowait(delivery.peer, self.answer, reply_to=reply_to)
 
     async def _ask(self, endpoint: str, count: int) -> list[float]:
-        transport = ZmqTransport(allow_clear_tcp=True)
+        transport = self.transport(KeyRole.ROLLOUT)
         connection = transport.connect(endpoint, name="client")
 
         async def ask() -> None:
@@ -116,7 +131,7 @@ class Channel(Way):
         return seconds
 
     async def _stream(self, endpoint: str, count: int, answer_every: int) -> float:
-        transport = ZmqTransport(allow_clear_tcp=True)
+        transport = self.transport(KeyRole.ROLLOUT)
         connection = transport.connect(endpoint, name="client")
 
         async def send() -> None:
@@ -126,6 +141,31 @@ class Channel(Way):
         connection.close()
         transport.close()
         return seconds
+
+
+class OfRollouts(Way):
+    """Sends what the key of a rollout may: turns of episodes, and finished samples of so many tokens."""
+
+    def make_question(self, num_tokens: int) -> msgspec.Struct:
+        """As large as a step of as many tokens."""
+        if not num_tokens:
+            return question(0)
+        sample = a_sample(num_sampled=num_tokens - 3)
+        for array in (sample.token_ids, sample.loss_mask, sample.rollout_logprobs):
+            array.flags.writeable = False
+        return sample
+
+
+class ClearChannel(OfRollouts, Channel):
+    """Our channel, in the clear."""
+
+
+class SecuredChannel(OfRollouts, Channel):
+    """Our channel under CURVE: every key is looked up at the handshake, its role at each message."""
+
+    def transport(self, role: KeyRole) -> ZmqTransport:
+        """One end's sockets."""
+        return ZmqTransport(keyring=the_keys(role))
 
 
 class BareAsyncio(Way):
@@ -210,9 +250,13 @@ class MsgpackAsyncio(BareAsyncio):
 class BareBlocking(Way):
     """pyzmq's blocking sockets in a plain loop; frames made beforehand, what arrives is not looked at."""
 
+    def socket(self, kind: int) -> Any:
+        """One end."""
+        return bare(zmq.Context(), kind)
+
     def serve(self, endpoint: str, answer_every: int) -> None:
         """Serve in a loop that blocks."""
-        router = bare(zmq.Context(), zmq.ROUTER)
+        router = self.socket(zmq.ROUTER)
         router.bind(endpoint)
         seen = 0
         while True:
@@ -223,7 +267,7 @@ class BareBlocking(Way):
 
     def ask(self, endpoint: str, count: int) -> list[float]:
         """Ask in a loop that blocks."""
-        dealer = bare(zmq.Context(), zmq.DEALER)
+        dealer = self.socket(zmq.DEALER)
         dealer.connect(endpoint)
         seconds = []
         for _ in range(count):
@@ -236,7 +280,7 @@ class BareBlocking(Way):
 
     def stream(self, endpoint: str, count: int, answer_every: int) -> float:
         """Stream in a loop that blocks."""
-        dealer = bare(zmq.Context(), zmq.DEALER)
+        dealer = self.socket(zmq.DEALER)
         dealer.connect(endpoint)
         copy = is_small(self.question_frames)
         sent = answered = 0
@@ -251,6 +295,25 @@ class BareBlocking(Way):
         seconds = time.perf_counter() - started
         dealer.close()
         return seconds
+
+
+class ClearBlocking(OfRollouts, BareBlocking):
+    """The same, with what a rollout sends."""
+
+
+class SecuredBlocking(OfRollouts, BareBlocking):
+    """The same under CURVE; whoever knows the server's key is admitted."""
+
+    def socket(self, kind: int) -> Any:
+        """One end."""
+        socket = super().socket(kind)
+        if kind == zmq.ROUTER:
+            secure_server(socket, the_keys(KeyRole.COORDINATOR).own, domain="bench")
+            socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 0)
+        else:
+            keyring = the_keys(KeyRole.ROLLOUT)
+            secure_client(socket, keyring.own, keyring.coordinator)
+        return socket
 
 
 async def time_each(ask: Callable[[], Awaitable[object]], count: int) -> list[float]:
@@ -287,6 +350,11 @@ def bare(context: Any, kind: int) -> Any:
     return socket
 
 
+def the_keys(role: KeyRole) -> Keyring:
+    """Those of one end."""
+    return Keyring(Path(os.environ[KEYS]), role=role, name="bench")
+
+
 def is_small(frames: list[Any]) -> bool:
     """Whether copying is cheaper."""
     return max(map(len, frames)) < ZERO_COPY_BYTES
@@ -298,8 +366,15 @@ WAYS: Final[dict[str, type[Way]]] = {
     "pyzmq_asyncio_msgpack": MsgpackAsyncio,
     "pyzmq_blocking": BareBlocking,
 }
+SECURED: Final[dict[str, type[Way]]] = {
+    "channel_clear": ClearChannel,
+    "channel_curve": SecuredChannel,
+    "pyzmq_blocking_clear": ClearBlocking,
+    "pyzmq_blocking_curve": SecuredBlocking,
+}
+"""What is compared over TCP, with and without CURVE."""
 
 
 if __name__ == "__main__":
     way, endpoint, answer_every, num_tokens = sys.argv[1:]
-    WAYS[way](int(num_tokens)).serve(endpoint, int(answer_every))
+    (WAYS | SECURED)[way](int(num_tokens)).serve(endpoint, int(answer_every))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tetrad_transport.endpoints import MAX_IPC_PATH_BYTES, check_endpoint
+from tetrad_transport.endpoints import MAX_IPC_PATH_BYTES, check_endpoint, check_private
 
 
 @pytest.mark.parametrize("endpoint", ["ipc:///tmp/x", "memory://x", "ipc:///" + "x" * (MAX_IPC_PATH_BYTES - 1)])
@@ -10,19 +10,39 @@ def test_local_endpoints_are_good(endpoint):
     assert check_endpoint(endpoint) == endpoint
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "localhost", "[::1]"])
 def test_clear_tcp_on_loopback_needs_permission(host):
     endpoint = f"tcp://{host}:5555"
 
     assert check_endpoint(endpoint, allow_clear_tcp=True) == endpoint
-    with pytest.raises(ValueError, match="is clear TCP; use ipc:// on one host, or allow it with"):
+    with pytest.raises(ValueError, match=r"is clear TCP; use ipc:// on one host, name a folder of keys in"):
         check_endpoint(endpoint)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "*", "10.0.0.1", "reward.example", "[::]", "127.0.0.1.example"])
 def test_clear_tcp_beyond_loopback_is_refused_even_with_permission(host):
-    with pytest.raises(ValueError, match="reaches beyond loopback without keys; bind 127"):
+    with pytest.raises(
+        ValueError,
+        match=r"without keys; make keys with `tetrad keys init` and name their",
+    ):
         check_endpoint(f"tcp://{host}:5555", allow_clear_tcp=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "*", "10.0.0.1", "reward.example"])
+def test_with_keys_every_host_will_do(host):
+    endpoint = f"tcp://{host}:5555"
+
+    assert check_endpoint(endpoint, has_keys=True) == endpoint
+
+
+def test_a_folder_that_is_open_to_others_holds_no_socket(tmp_path):
+    tmp_path.chmod(0o750)
+
+    with pytest.raises(ValueError, match=f"{tmp_path} has mode 0750, open to others; chmod 700 {tmp_path}"):
+        check_private(f"ipc://{tmp_path}/s")
+
+    tmp_path.chmod(0o700)
+    check_private(f"ipc://{tmp_path}/s")
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from tetrad_cli.launch.roles import OnExit, Role
+from tetrad_cli.places import CLEAR_TCP, KEYS, places
 from tetrad_config import RunConfig, gpus_of_engines, thread_environment, threads_per_process
 
 MAX_REPLICAS: Final = 256
 PREFIX: Final = "TETRAD_"
 # The variables of the launcher's own surroundings that are meant for the services too.
-PASSED_ON: Final = ("TETRAD_LOG_LEVEL", "TETRAD_LOG_FORMAT", "TETRAD_WEIGHT_TRANSPORT")
+PASSED_ON: Final = ("TETRAD_LOG_LEVEL", "TETRAD_LOG_FORMAT", "TETRAD_WEIGHT_TRANSPORT", KEYS, CLEAR_TCP)
 MODEL_LOAD_DEADLINE_S: Final = 900.0
 
 
@@ -33,21 +34,23 @@ def fleet(
     num_cores: int | None = None,
     gpus: Sequence[str] = (),
     skip_step: int | None = None,
+    bind: str | None = None,
 ) -> list[Role]:
     """Return the roles of a run; sockets are in `runtime_dir`, threads are shared among `num_cores`.
 
     `gpus` are the visible ones, as CUDA_VISIBLE_DEVICES names them; engines are spread over them.
-    `skip_step` is for the learner: the poisoned training step that the run goes on without.
+    `skip_step` is for the learner: the poisoned training step that the run goes on without. `bind` is where the
+    coordinator is on the network; None keeps everything on this host.
     """
     cores = num_cores if num_cores is not None else len(os.sched_getaffinity(0))
     computing = thread_environment(threads_per_process(config, cores))
     light = thread_environment(1)
-    coordinator = f"ipc://{runtime_dir}/coordinator"
+    where = places(runtime_dir, bind=bind)
     skipping = {} if skip_step is None else {"TETRAD_SKIP_STEP": str(skip_step)}
     shared = {
         "TETRAD_RUN_DIR": str(run_dir),
         "TETRAD_RUN_CONFIG": str(run_dir / "config.yaml"),
-        "TETRAD_COORDINATOR": coordinator,
+        "TETRAD_COORDINATOR": where.coordinator,
         "TETRAD_NAME": "{name}",
         "TETRAD_METRICS_PORT": "{port}",
     }
@@ -56,7 +59,7 @@ def fleet(
             name="learner",
             argv=_module("tetrad_learner"),
             stage=0,
-            env={**computing, **shared, **skipping, "TETRAD_BIND": coordinator},
+            env={**computing, **shared, **skipping, "TETRAD_BIND": where.coordinator},
             on_exit=OnExit.ENDS_RUN,
             settled_path="/readyz",
             settle_deadline_s=max(MODEL_LOAD_DEADLINE_S, config.trainer.stall_timeout),
@@ -67,7 +70,7 @@ def fleet(
             name="broadcaster",
             argv=_module("tetrad_broadcaster"),
             stage=1,
-            env={**light, **shared, "TETRAD_BIND": f"ipc://{runtime_dir}/broadcaster"},
+            env={**light, **shared, "TETRAD_BIND": where.broadcaster},
         ),
         Role(
             name="reward",
@@ -75,7 +78,7 @@ def fleet(
             stage=1,
             replicas=config.reward.num_replicas,
             max_replicas=MAX_REPLICAS,
-            env={**light, **shared, "TETRAD_BIND": f"ipc://{runtime_dir}/reward-{{index}}"},
+            env={**light, **shared, "TETRAD_BIND": where.reward},
         ),
         _rollouts(config, env={**computing, **shared}, gpus=gpus_of_engines(config, gpus)),
     ]

@@ -10,6 +10,7 @@ from tetrad_cli.announce import redirect_output
 from tetrad_cli.fleet import child_environment, fleet
 from tetrad_cli.fresh_start import begin
 from tetrad_cli.launch.session import Plan, launch
+from tetrad_cli.places import asked_bind
 from tetrad_cli.prepared import Prepared
 from tetrad_config import visible_gpus
 from tetrad_telemetry import logs
@@ -35,6 +36,7 @@ def launch_run(
         log_path.parent.mkdir(exist_ok=True)
         _log_to(log_path, is_background=is_background)
 
+    bind = asked_bind(os.environ)
     plan = Plan(
         run=prepared.config.trainer.run_name,
         run_dir=prepared.run_dir,
@@ -44,6 +46,7 @@ def launch_run(
             runtime_dir=runtime,
             gpus=visible_gpus(os.environ),
             skip_step=prepared.skip_step,
+            bind=bind,
         ),
         env=child_environment(os.environ),
         announce=announce,

@@ -70,6 +70,8 @@ class ServiceSettings(BaseSettings):
     """Least level that is logged: debug, info, warning or error."""
     allow_clear_tcp: bool = False
     """Whether tcp endpoints are used without keys; on this host only."""
+    keys: FilePath | None = None
+    """Folder of keys, as `tetrad keys init` makes it: every tcp endpoint is used with them; none without it."""
 
     @classmethod
     def settings_customise_sources(

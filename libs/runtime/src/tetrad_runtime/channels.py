@@ -8,6 +8,7 @@ from typing import Final
 
 from tetrad_telemetry.metrics import Metrics, closed
 from tetrad_transport import ChannelStatistics
+from tetrad_transport.refusal import Reason
 from tetrad_wire.errors import Violation
 
 ENDPOINTS: Final = ("coordinator", "reward", "broadcaster")
@@ -38,6 +39,12 @@ class ChannelMetrics:
             labels={"endpoint": endpoint, "reason": closed(Violation)},
             scope="",
         )
+        self._refusals = metrics.counters(
+            "zmq_refusals_total",
+            "Handshakes, connections and messages that were turned away; the log says who.",
+            labels={"endpoint": endpoint, "reason": closed(Reason)},
+            scope="",
+        )
         self._seen: Counter[tuple[str, ...]] = Counter()
 
     def update(self, endpoint: str, statistics: ChannelStatistics) -> None:
@@ -55,6 +62,9 @@ class ChannelMetrics:
         for reason, count in statistics.violations.items():
             new = self._new("decode", endpoint, reason, total=count)
             self._decode_failures.with_labels(endpoint=endpoint, reason=reason).inc(new)
+        for reason, count in statistics.refusals.items():
+            new = self._new("refusal", endpoint, reason, total=count)
+            self._refusals.with_labels(endpoint=endpoint, reason=reason).inc(new)
 
     def _new(self, *series: str, total: int) -> int:
         new = max(0, total - self._seen[series])

@@ -11,7 +11,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Final
+
+from tetrad_telemetry.logs import get_logger
 
 MAX_REQUEST_BYTES: Final = 8192
 REQUEST_DEADLINE_S: Final = 5.0
@@ -19,6 +22,9 @@ REQUEST_DEADLINE_S: Final = 5.0
 MAX_CONNECTIONS: Final = 64
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 JSON: Final = "application/json"
+
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,8 @@ async def serve(pages: Pages, *, host: str = "127.0.0.1", port: int = 0) -> Asyn
 
     Raises OSError when the port is taken.
     """
+    if not is_loopback(host):
+        log.warning("pages_open_to_the_network", host=host, reason="metrics_host is beyond loopback; anybody may read")
     visits = _Visits(pages)
     server = await asyncio.start_server(visits.receive, host, port, limit=MAX_REQUEST_BYTES)
     try:
@@ -69,6 +77,18 @@ async def serve(pages: Pages, *, host: str = "127.0.0.1", port: int = 0) -> Asyn
             yield int(server.sockets[0].getsockname()[1])
     finally:
         await visits.end()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this host alone.
+
+    >>> is_loopback("127.0.0.2"), is_loopback("0.0.0.0"), is_loopback("")
+    (True, False, False)
+    """
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def answer(request: bytes, pages: Pages) -> bytes:

@@ -4,7 +4,15 @@ from typing import Protocol
 
 from tetrad_transport.carrier import PeerId
 from tetrad_transport.channel import Connection, Delivery, Listener
-from tetrad_transport.errors import ClosedError, DeadlineError, PeerFullError, PeerGoneError, TransportError
+from tetrad_transport.errors import (
+    ClosedError,
+    DeadlineError,
+    PeerFullError,
+    PeerGoneError,
+    RefusedError,
+    TransportError,
+)
+from tetrad_transport.keys.role import NOBODY, PublicKey
 from tetrad_transport.memory import MemoryTransport
 from tetrad_transport.sockets import ZmqTransport
 from tetrad_transport.statistics import ChannelStatistics
@@ -20,6 +28,8 @@ __all__ = [
     "PeerFullError",
     "PeerGoneError",
     "PeerId",
+    "PublicKey",
+    "RefusedError",
     "Transport",
     "TransportError",
     "ZmqTransport",
@@ -33,8 +43,8 @@ class Transport(Protocol):
         """Bind `endpoint`."""
         ...
 
-    def connect(self, endpoint: str, *, name: str) -> Connection:
-        """Connect to `endpoint`, reconnecting by itself."""
+    def connect(self, endpoint: str, *, name: str, server_key: PublicKey = NOBODY) -> Connection:
+        """Connect to `endpoint`, reconnecting by itself; with keys, only to the holder of `server_key`."""
         ...
 
     def close(self) -> None:

@@ -3,12 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import NewType, Protocol
 
+from tetrad_transport.keys.role import NOBODY, PublicKey
 from tetrad_wire.codec import Frame
 
 PeerId = NewType("PeerId", bytes)
 
-Deliver = Callable[[PeerId, Sequence[Frame]], bool]
-"""Takes the frames of one message; returns whether there is room for another."""
+
+class Deliver(Protocol):
+    """Takes the frames of one message, and the key of who sent it; returns whether there is room for another."""
+
+    def __call__(self, peer: PeerId, frames: Sequence[Frame], key: PublicKey = NOBODY, /) -> bool:
+        """Must not block."""
+        ...
 
 
 class Carrier(Protocol):

@@ -5,20 +5,24 @@ the protocol is counted by rule and dropped. Owns no socket: a carrier moves the
 """
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from tetrad_transport.carrier import CarrierFactory, PeerId
-from tetrad_transport.errors import ClosedError, DeadlineError, PeerFullError, PeerGoneError
+from tetrad_transport.errors import ClosedError, DeadlineError, PeerFullError, PeerGoneError, RefusedError
+from tetrad_transport.guard import Guard
 from tetrad_transport.inbox import Inbox
+from tetrad_transport.keys.role import NOBODY, PublicKey
 from tetrad_transport.statistics import ChannelStatistics
 from tetrad_wire import Limits, Message, RemoteProtocolError, decode, encode
 from tetrad_wire.codec import Frame
 from tetrad_wire.errors import Violation
+from tetrad_wire.messages.refusals import Refused
 
 LISTENER: Final = PeerId(b"")
 """The only peer of a connected end."""
@@ -32,6 +36,8 @@ class Delivery:
 
     peer: PeerId
     message: Message
+    key: PublicKey = NOBODY
+    """Public key of the sender; empty on a channel without keys."""
 
 
 @dataclass(slots=True)
@@ -45,18 +51,18 @@ class Stamp:
 class _End:
     """What both ends share: encoding, decoding, counting."""
 
-    def __init__(self, make_carrier: CarrierFactory, limits: Limits) -> None:
+    def __init__(self, make_carrier: CarrierFactory, limits: Limits, statistics: ChannelStatistics | None) -> None:
         self.stamp = Stamp()
         self._limits = limits
         self._ids = itertools.count(1)
-        self._statistics = ChannelStatistics()
+        self._statistics = ChannelStatistics() if statistics is None else statistics
         self._carrier = make_carrier(self._deliver)
 
     def statistics(self) -> ChannelStatistics:
         """Counters since this end was opened."""
         return self._statistics
 
-    def _deliver(self, peer: PeerId, frames: Sequence[Frame]) -> bool:
+    def _deliver(self, peer: PeerId, frames: Sequence[Frame], key: PublicKey = NOBODY) -> bool:
         self._statistics.messages_received += 1
         self._statistics.bytes_received += sum(map(len, frames))
         try:
@@ -64,14 +70,18 @@ class _End:
             self._check(message)
         except RemoteProtocolError as error:
             self._statistics.violations[error.violation.value] += 1
+            self._note(error, key)
             return True
-        return self._accept(peer, message)
+        return self._accept(peer, message, key)
 
     def _check(self, message: Message) -> None:
         if message.run and self.stamp.run and message.run != self.stamp.run:
             raise RemoteProtocolError(Violation.RUN, f"message of run {message.run}, this is {self.stamp.run}")
 
-    def _accept(self, peer: PeerId, message: Message) -> bool:
+    def _note(self, error: RemoteProtocolError, key: PublicKey) -> None:
+        """Hear of a message that broke the protocol."""
+
+    def _accept(self, peer: PeerId, message: Message, key: PublicKey) -> bool:
         raise NotImplementedError
 
     def _send(self, peer: PeerId, body: msgspec.Struct, reply_to: int | None) -> int:
@@ -94,10 +104,20 @@ class _End:
 class Listener(_End):
     """The bound end: hears from many peers and answers each."""
 
-    def __init__(self, endpoint: str, make_carrier: CarrierFactory, *, limits: Limits, inbox_capacity: int) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        make_carrier: CarrierFactory,
+        *,
+        limits: Limits,
+        inbox_capacity: int,
+        guard: Guard | None = None,
+        statistics: ChannelStatistics | None = None,
+    ) -> None:
         self.endpoint = endpoint
+        self._guard = guard
         self._inbox: Inbox[Delivery] = Inbox(inbox_capacity)
-        super().__init__(make_carrier, limits)
+        super().__init__(make_carrier, limits, statistics)
 
     async def receive(self) -> Delivery:
         """Wait for the next message of any peer; raise ClosedError once closed."""
@@ -120,18 +140,40 @@ class Listener(_End):
         self._carrier.close()
         self._inbox.close()
 
-    def _accept(self, peer: PeerId, message: Message) -> bool:
-        self._inbox.put_nowait(Delivery(peer, message))
+    def _note(self, error: RemoteProtocolError, key: PublicKey) -> None:
+        if self._guard is not None:
+            self._guard.note(str(error), key)
+
+    def _accept(self, peer: PeerId, message: Message, key: PublicKey) -> bool:
+        if self._guard is not None and (refused := self._guard.judge(key, message.body)) is not None:
+            self._statistics.violations[Violation.KEY.value] += 1
+            # It need not hear of it: a peer that is full or gone has lost nothing.
+            with contextlib.suppress(PeerGoneError, PeerFullError):
+                self._send(peer, refused, message.id)
+            return True
+        self._inbox.put_nowait(Delivery(peer, message, key))
         return self._inbox.has_room
 
 
 class Connection(_End):
     """The connected end: talks to one listener; the carrier reconnects by itself."""
 
-    def __init__(self, make_carrier: CarrierFactory, *, limits: Limits, inbox_capacity: int) -> None:
+    def __init__(
+        self,
+        make_carrier: CarrierFactory,
+        *,
+        limits: Limits,
+        inbox_capacity: int,
+        recognise: Callable[[PublicKey], None] = lambda _key: None,
+        statistics: ChannelStatistics | None = None,
+    ) -> None:
+        self.recognise = recognise
+        """Tells the connection that its listener has another key now."""
+        self.on_refused: Callable[[Refused], None] = lambda _refused: None
+        """Hears of every message that the listener refused because of our key."""
         self._inbox: Inbox[Message] = Inbox(inbox_capacity)
         self._waiting: dict[int, asyncio.Future[msgspec.Struct]] = {}
-        super().__init__(make_carrier, limits)
+        super().__init__(make_carrier, limits, statistics)
 
     async def receive(self) -> Message:
         """Wait for the next message that is no reply; raise ClosedError once closed."""
@@ -145,6 +187,8 @@ class Connection(_End):
 
     async def request(self, body: msgspec.Struct, *, timeout_s: float, resend_s: float | None = None) -> msgspec.Struct:
         """Send and wait for the reply; raise DeadlineError after `timeout_s`, ClosedError once closed.
+
+        Raises RefusedError where our key does not permit the request.
 
         With `resend_s` the request is sent again after each such silence: only for what may be repeated. Where the
         outbox is full the request is tried again until it is taken. Replies wait behind what `receive` has not
@@ -194,8 +238,10 @@ class Connection(_End):
                 )
             self.stamp.epoch = message.epoch
 
-    def _accept(self, _peer: PeerId, message: Message) -> bool:
-        if message.reply_to is None:
+    def _accept(self, _peer: PeerId, message: Message, _key: PublicKey) -> bool:
+        if isinstance(message.body, Refused):
+            self._refuse(message.body, message.reply_to)
+        elif message.reply_to is None:
             self._inbox.put_nowait(message)
         else:
             self._resolve(message.reply_to, message.body)
@@ -207,6 +253,12 @@ class Connection(_End):
             self._statistics.orphans += 1
         else:
             reply.set_result(body)
+
+    def _refuse(self, refused: Refused, number: int | None) -> None:
+        self.on_refused(refused)
+        reply = self._waiting.get(number) if number is not None else None
+        if reply is not None and not reply.done():
+            reply.set_exception(RefusedError(refused.reason))
 
 
 def _expire(reply: asyncio.Future[msgspec.Struct], body: msgspec.Struct, timeout_s: float) -> None:

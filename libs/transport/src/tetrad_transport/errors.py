@@ -19,3 +19,7 @@ class ClosedError(TransportError):
 
 class DeadlineError(TransportError):
     """No reply came in time."""
+
+
+class RefusedError(TransportError):
+    """The listener refused the message: our key does not permit it."""

@@ -15,6 +15,7 @@ from tetrad_transport.errors import PeerFullError
 from tetrad_wire import Message
 from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages.membership import Bye, Desired, Heartbeat, Hello
+from tetrad_wire.messages.refusals import Refused
 
 # Before the coordinator has told its rhythm.
 FIRST_HEARTBEAT_S: Final = 0.5
@@ -27,6 +28,10 @@ def new_incarnation() -> Incarnation:
 
 class CoordinatorLostError(Exception):
     """The coordinator has been silent for longer than the service is willing to wait."""
+
+
+class CoordinatorRefusedError(CoordinatorLostError):
+    """The coordinator does not take us in: our key does not permit what we say we are."""
 
 
 class Member:
@@ -54,11 +59,16 @@ class Member:
         self._lost_after_s = lost_after_s
         self._heard_at = 0.0
         self._is_beating_early = asyncio.Event()
+        self._refused: Refused | None = None
         self.desired: Desired | None = None
 
     async def run(self) -> None:
-        """Register and follow until cancelled; raise CoordinatorLostError after `lost_after_s` of silence."""
+        """Register and follow until cancelled; raise CoordinatorLostError after `lost_after_s` of silence.
+
+        Raises CoordinatorRefusedError as soon as the coordinator says that our key does not permit it.
+        """
         self._heard_at = asyncio.get_running_loop().time()
+        self._connection.on_refused = self._take_refusal
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(), name="member-listen")
@@ -126,7 +136,15 @@ class Member:
         except TimeoutError:
             pass
 
+    def _take_refusal(self, refused: Refused) -> None:
+        self._refused = refused
+        self.beat_now()
+
     def _check_coordinator(self) -> None:
+        if self._refused is not None:
+            raise CoordinatorRefusedError(
+                f"the coordinator refuses {self._hello.name}: {self._refused.reason} ({self._refused.code})"
+            )
         silence = asyncio.get_running_loop().time() - self._heard_at
         if silence > self._lost_after_s:
             raise CoordinatorLostError(

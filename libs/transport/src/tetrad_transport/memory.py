@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from tetrad_transport.carrier import Carrier, Deliver, PeerId
 from tetrad_transport.channel import LISTENER, Connection, Listener
 from tetrad_transport.errors import ClosedError, PeerFullError, PeerGoneError, TransportError
+from tetrad_transport.keys.role import NOBODY, PublicKey
 from tetrad_wire.codec import Frame
 from tetrad_wire.limits import DEFAULT_LIMITS, Limits
 
@@ -44,7 +45,7 @@ class MemoryTransport:
 
         return Listener(endpoint, carrier, limits=self._limits, inbox_capacity=self._inbox_capacity)
 
-    def connect(self, endpoint: str, *, name: str) -> Connection:
+    def connect(self, endpoint: str, *, name: str, server_key: PublicKey = NOBODY) -> Connection:  # noqa: ARG002
         """Connect to a name, bound already or later."""
         return Connection(
             lambda deliver: self.dial(endpoint, name=name, deliver=deliver),

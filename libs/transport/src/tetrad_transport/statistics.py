@@ -16,5 +16,7 @@ class ChannelStatistics:
     """By reason: gone, full."""
     violations: Counter[str] = field(default_factory=Counter)
     """Messages dropped, by `Violation`."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Handshakes, connections and messages that were turned away, by `Reason`."""
     orphans: int = 0
     """Replies that nobody waited for any more."""

@@ -5,13 +5,14 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from tetrad_wire.messages import episodes, leases, membership, steps, weights
+from tetrad_wire.messages import episodes, leases, membership, refusals, steps, weights
 
 CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
     "hello": membership.Hello,
     "heartbeat": membership.Heartbeat,
     "desired": membership.Desired,
     "bye": membership.Bye,
+    "refused": refusals.Refused,
     "lease_granted": leases.LeaseGranted,
     "leases_renewed": leases.LeasesRenewed,
     "lease_returned": leases.LeaseReturned,

@@ -27,6 +27,8 @@ class Violation(StrEnum):
     """The message belongs to another run."""
     STALE = "stale"
     """The sender follows a coordinator that has been replaced."""
+    KEY = "key"
+    """The sender's key does not permit it."""
 
 
 class WireError(Exception):

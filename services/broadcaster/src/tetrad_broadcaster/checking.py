@@ -3,8 +3,9 @@
 import os
 
 from tetrad_config import BroadcasterSettings, RunConfig
-from tetrad_runtime.exits import ConfigFault, ExitCode, MachineFault
-from tetrad_transport.endpoints import check_endpoint
+from tetrad_runtime.exits import ExitCode, MachineFault
+from tetrad_runtime.wiring import check_wiring
+from tetrad_transport.keys import KeyRole
 from tetrad_weights.attachments import attach
 from tetrad_weights.errors import WeightsError
 from tetrad_weights.segments import DIRECTORY, Segment, segment_name
@@ -12,11 +13,7 @@ from tetrad_weights.segments import DIRECTORY, Segment, segment_name
 
 def check(settings: BroadcasterSettings, config: RunConfig) -> int:
     """Say what was found; raises ConfigFault for what the user wrote, MachineFault for what the machine lacks."""
-    try:
-        for endpoint in (settings.bind, settings.coordinator):
-            check_endpoint(endpoint, allow_clear_tcp=settings.allow_clear_tcp)
-    except ValueError as error:
-        raise ConfigFault(str(error)) from error
+    check_wiring(settings, KeyRole.BROADCASTER)
     try:
         _probe_shared_memory()
     except (OSError, WeightsError) as error:

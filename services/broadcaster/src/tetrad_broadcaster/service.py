@@ -10,14 +10,16 @@ from tetrad_broadcaster.broadcaster import Broadcaster
 from tetrad_broadcaster.metrics import BroadcasterMetrics
 from tetrad_config import BroadcasterSettings, RunConfig
 from tetrad_runtime.channels import ChannelMetrics
-from tetrad_runtime.exits import MachineFault, PeerLost
+from tetrad_runtime.exits import MachineFault
 from tetrad_runtime.lifecycle import Event, Lifecycle
+from tetrad_runtime.wiring import fault_of, open_transport
 from tetrad_telemetry.context import bind
 from tetrad_telemetry.exporter import Pages, serve
 from tetrad_telemetry.logs import get_logger
 from tetrad_telemetry.looplag import watch_event_loop
 from tetrad_telemetry.metrics import Metrics
 from tetrad_transport import Listener, TransportError, ZmqTransport
+from tetrad_transport.keys import KeyRole
 from tetrad_transport.membership import CoordinatorLostError, Member, new_incarnation
 from tetrad_weights.ring import SegmentRing
 from tetrad_weights.sweeping import sweep
@@ -33,12 +35,12 @@ log = get_logger(__name__)
 
 async def run(settings: BroadcasterSettings, config: RunConfig, drain: asyncio.Event) -> None:
     """Serve until asked to drain or until the run is over; raise a Fault where the cause is not ours."""
-    transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
+    transport = open_transport(settings, KeyRole.BROADCASTER)
     try:
         listener = _listen(transport, settings.bind)
         await _Service(settings, config, transport, listener, drain).run()
     except* CoordinatorLostError as lost:
-        raise PeerLost(str(lost.exceptions[0])) from lost
+        raise fault_of(lost.exceptions[0]) from lost
     finally:
         transport.close()
 

@@ -17,7 +17,7 @@ import msgspec
 
 from tetrad_runtime.backoff import Backoff
 from tetrad_telemetry.logs import get_logger
-from tetrad_transport import Connection, DeadlineError
+from tetrad_transport import Connection, DeadlineError, RefusedError
 from tetrad_weights.digest import Bytes, DigestAlgorithm
 from tetrad_weights.layout import Layout
 from tetrad_weights.manifest import build
@@ -271,6 +271,8 @@ class Publisher:
                 reply = await self._connection.request(offer, timeout_s=remaining_s, resend_s=RESEND_S)
             except DeadlineError:
                 raise PublishDeadlineError(version=offer.version, limit_s=self._timeout_s, reason=reason) from None
+            except RefusedError as error:
+                raise PublishRefusedError(version=offer.version, reason=str(error)) from error
             refusal = _refusal(reply, offer)
             if refusal is None:
                 return

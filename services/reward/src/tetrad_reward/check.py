@@ -8,12 +8,14 @@ from tetrad_reward.requests import Failed
 from tetrad_reward.service import Grading
 from tetrad_reward.workers import Workers
 from tetrad_runtime.exits import ConfigFault, ExitCode
-from tetrad_transport.endpoints import check_endpoint
+from tetrad_runtime.wiring import wiring_problems
+from tetrad_transport.keys import KeyRole
 
 
 def check(settings: RewardSettings, config: RunConfig) -> int:
     """Say which graders were loaded; raises ConfigFault naming all that is wrong."""
-    problems = [*_endpoint_problems(settings), *asyncio.run(check_graders(grading_of(config)))]
+    problems = wiring_problems(settings, KeyRole.REWARD)
+    problems += asyncio.run(check_graders(grading_of(config)))
     if problems:
         raise ConfigFault("\n".join(problems))
     print(f"ok: {settings.name} grades {', '.join(grading_of(config).choice.known_references())}")
@@ -28,13 +30,3 @@ async def check_graders(grading: Grading) -> list[str]:
             for reference in grading.choice.known_references()
         ]
     return [reply.reason for reply in replies if isinstance(reply, Failed)]
-
-
-def _endpoint_problems(settings: RewardSettings) -> list[str]:
-    problems: list[str] = []
-    for endpoint in (settings.bind, settings.coordinator):
-        try:
-            check_endpoint(endpoint, allow_clear_tcp=settings.allow_clear_tcp)
-        except ValueError as error:
-            problems.append(str(error))
-    return problems

@@ -7,7 +7,8 @@ from tetrad_reward.choice import Choice
 from tetrad_reward.service import Grading, Place, serve
 from tetrad_reward.supply import WorkerLimits
 from tetrad_runtime.exits import ExitCode
-from tetrad_transport import ZmqTransport
+from tetrad_runtime.wiring import open_transport
+from tetrad_transport.keys import KeyRole
 
 
 async def serve_reward(settings: RewardSettings, config: RunConfig, drain: asyncio.Event) -> ExitCode:
@@ -19,7 +20,7 @@ async def serve_reward(settings: RewardSettings, config: RunConfig, drain: async
         metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,
     )
-    transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
+    transport = open_transport(settings, KeyRole.REWARD)
     try:
         return await serve(transport, place, grading_of(config), stop=drain)
     finally:

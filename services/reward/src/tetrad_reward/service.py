@@ -19,8 +19,9 @@ from tetrad_reward.reception import Reception
 from tetrad_reward.requests import Failed
 from tetrad_reward.supply import WorkerLimits, WorkersUnavailableError
 from tetrad_reward.workers import Workers
-from tetrad_runtime.exits import ConfigFault, ExitCode, MachineFault, PeerLost
+from tetrad_runtime.exits import ConfigFault, ExitCode, MachineFault
 from tetrad_runtime.lifecycle import Event, Lifecycle, Stage
+from tetrad_runtime.wiring import fault_of
 from tetrad_telemetry import exporter
 from tetrad_telemetry.exporter import Pages
 from tetrad_telemetry.logs import get_logger
@@ -208,7 +209,7 @@ def _faults(place: Place) -> Iterator[None]:
     try:
         yield
     except* CoordinatorLostError as errors:
-        raise PeerLost(str(_first(errors))) from errors
+        raise fault_of(_first(errors)) from errors
     except* (WorkersUnavailableError, TransportError, OSError) as errors:
         raise MachineFault(f"{place.name}: {_first(errors)}") from errors
 

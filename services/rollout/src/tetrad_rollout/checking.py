@@ -5,7 +5,8 @@ from typing import Final
 
 from tetrad_config import RolloutSettings, RunConfig
 from tetrad_runtime.exits import ConfigFault, ExitCode
-from tetrad_transport.endpoints import check_endpoint
+from tetrad_runtime.wiring import check_wiring
+from tetrad_transport.keys import KeyRole
 
 MODEL_CONFIG: Final = "config.json"
 WEIGHTS: Final = "*.safetensors"
@@ -15,10 +16,7 @@ TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 def check(settings: RolloutSettings, config: RunConfig) -> int:
     """Say what was found; raises ConfigFault naming what is missing."""
-    try:
-        check_endpoint(settings.coordinator, allow_clear_tcp=settings.allow_clear_tcp)
-    except ValueError as error:
-        raise ConfigFault(str(error)) from error
+    check_wiring(settings, KeyRole.ROLLOUT)
     model = Path(config.generator.model_name)
     check_model(model)
     print(f"ok: {settings.name} generates with {config.generator.backend} from {model}")

@@ -20,11 +20,13 @@ from tetrad_rollout.rewards import RewardPool
 from tetrad_rollout.service import RolloutService
 from tetrad_rollout.weight_keeper import WeightKeeper
 from tetrad_rollout.weights.receiver import PREFERRED
-from tetrad_runtime.exits import ExitCode, PeerLost
+from tetrad_runtime.exits import ExitCode
+from tetrad_runtime.wiring import fault_of, open_transport
 from tetrad_telemetry.exporter import Health, Pages, serve
 from tetrad_telemetry.logs import get_logger
 from tetrad_telemetry.metrics import Metrics
 from tetrad_transport import Connection, ZmqTransport
+from tetrad_transport.keys import KeyRole
 from tetrad_transport.membership import CoordinatorLostError, Member, new_incarnation
 from tetrad_weights.owners import this_process
 from tetrad_wire.ids import Incarnation
@@ -79,13 +81,13 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
     async with serve(exporter.pages(), host=settings.metrics_host, port=settings.metrics_port) as port:
         engine = await _engine(config, is_colocated=shares_gpus(config, settings.name))
         renderer = await asyncio.to_thread(_renderer, config)
-        transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
+        transport = open_transport(settings, KeyRole.ROLLOUT)
         hello = _hello(settings, config, new_incarnation(), port)
         exporter.parts = parts = _parts(settings, config, engine, renderer, transport, hello, exporter.metrics)
         try:
             await parts.service.run(drain)
         except* CoordinatorLostError as group:
-            raise PeerLost(str(group.exceptions[0])) from group
+            raise fault_of(group.exceptions[0]) from group
         finally:
             await engine.close()
             transport.close()

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from tetrad_telemetry.logs import get_logger
-from tetrad_transport import Connection, DeadlineError, Transport, TransportError
+from tetrad_transport import Connection, DeadlineError, PublicKey, RefusedError, Transport, TransportError
 from tetrad_wire import LocalProtocolError
 from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages.episodes import (
@@ -94,7 +94,7 @@ class Replica:
         try:
             asking = self.connection.request(request, timeout_s=timeout_s, resend_s=RESEND_S)
             return await self._unless_gone(asking)
-        except DeadlineError as error:
+        except (DeadlineError, RefusedError) as error:
             raise ReplicaLostError(f"{self.route.name}: {error}") from error
 
     async def _unless_gone(self, work: Awaitable[T]) -> T:
@@ -129,9 +129,12 @@ class RewardPool:
             replica.connection.close()
         for incarnation, route in wanted.items():
             if incarnation not in self._replicas:
-                connection = self._transport.connect(route.endpoint, name=self._name)
-                self._replicas[incarnation] = Replica(route, connection)
+                self._replicas[incarnation] = Replica(route, self._connect(route))
                 self._changed.set()
+            self._replicas[incarnation].connection.recognise(PublicKey(route.public_key))
+
+    def _connect(self, route: RewardRoute) -> Connection:
+        return self._transport.connect(route.endpoint, name=self._name, server_key=PublicKey(route.public_key))
 
     async def choose(self, env_class: str, *, grader_version: str, timeout_s: float) -> Replica:
         """The replica with the fewest episodes that grades as pinned; wait for one up to `timeout_s`."""

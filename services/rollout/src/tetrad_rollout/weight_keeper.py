@@ -18,7 +18,7 @@ from tetrad_rollout.engine.update import commit_weights, prove_weights
 from tetrad_rollout.weights.errors import FetchError
 from tetrad_rollout.weights.receiver import PREFERRED, WeightReceiver
 from tetrad_telemetry.logs import get_logger
-from tetrad_transport import Connection, Transport
+from tetrad_transport import Connection, PublicKey, Transport
 from tetrad_weights.digest import DigestAlgorithm
 from tetrad_weights.errors import WeightsError
 from tetrad_weights.layout import Layout
@@ -84,7 +84,9 @@ class WeightKeeper:
         """Note what is wanted now and where it can be had."""
         self._run = desired.run
         if desired.broadcaster and desired.broadcaster != self._broadcaster:
-            self._connect(desired.broadcaster)
+            self._connect(desired.broadcaster, PublicKey(desired.broadcaster_key))
+        elif self._connection is not None:
+            self._connection.recognise(PublicKey(desired.broadcaster_key))
         if desired.weights != self._wanted:
             self._wanted = desired.weights
             self._changed.set()
@@ -202,12 +204,12 @@ class WeightKeeper:
             is_probe_ok=True,
         )
 
-    def _connect(self, endpoint: str) -> None:
+    def _connect(self, endpoint: str, key: PublicKey) -> None:
         self._broadcaster = endpoint
-        former, self._connection = self._connection, self._transport.connect(endpoint, name=self._name)
+        connection = self._transport.connect(endpoint, name=self._name, server_key=key)
+        former, self._connection = self._connection, connection
         if former is not None:
             former.close()
-        connection = self._connection
         if self._receiver is None:
             self._receiver = WeightReceiver(
                 connection,

@@ -4,7 +4,7 @@ from typing import Any
 
 from tetrad_testing.builders.values import DIGEST, INCARNATION, RUN, Changes
 from tetrad_wire.ids import Incarnation, PolicyVersion, Token
-from tetrad_wire.messages import membership
+from tetrad_wire.messages import membership, refusals
 
 
 def a_rollout_offer(**changes: Changes) -> membership.RolloutOffer:
@@ -127,3 +127,12 @@ def a_bye(**changes: Changes) -> membership.Bye:
         "reason": "drained",
     }
     return membership.Bye(**fields | changes)
+
+
+def a_refusal(**changes: Changes) -> refusals.Refused:
+    """Of a message that a reward's key may not send."""
+    fields: dict[str, Any] = {
+        "code": refusals.RefusalCode.WRONG_ROLE,
+        "reason": "the key of a reward may not send PublishVersion",
+    }
+    return refusals.Refused(**fields | changes)

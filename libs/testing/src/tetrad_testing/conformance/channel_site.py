@@ -12,8 +12,10 @@ from typing import Any, Final, Self, TypeVar
 import zmq
 
 from tetrad_transport import Connection, Listener, MemoryTransport, Transport, TransportError, ZmqTransport
-from tetrad_transport.carrier import Carrier
+from tetrad_transport.carrier import Carrier, PeerId
 from tetrad_transport.channel import LISTENER
+from tetrad_transport.keys.role import NOBODY, PublicKey
+from tetrad_wire.codec import Frame
 
 DEADLINE_S: Final = 10.0
 
@@ -121,10 +123,14 @@ class MemorySite(Site):
     def raw(self, opened: Opened, endpoint: str) -> RawPeer:
         """A bare carrier."""
         assert isinstance(opened.transport, MemoryTransport)
-        return _RawMemoryPeer(opened.transport.dial(endpoint, name="raw", deliver=lambda _peer, _frames: True))
+        return _RawMemoryPeer(opened.transport.dial(endpoint, name="raw", deliver=_ignore))
 
     def _transport(self, **options: Any) -> MemoryTransport:
         return MemoryTransport(**options)
+
+
+def _ignore(_peer: PeerId, _frames: Sequence[Frame], _key: PublicKey = NOBODY) -> bool:
+    return True
 
 
 class _RawMemoryPeer(RawPeer):

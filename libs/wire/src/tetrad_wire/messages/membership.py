@@ -216,6 +216,8 @@ class RewardRoute(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
     """Where it binds."""
     offer: RewardOffer
+    public_key: str = ""
+    """Key by which it is known to the coordinator; empty where no keys are used."""
 
 
 class WantedWeights(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,6 +243,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """Every reward replica that is there."""
     broadcaster: str = ""
     """Endpoint of the broadcaster; empty while there is none."""
+    broadcaster_key: str = ""
+    """Key by which the broadcaster is known to the coordinator; empty where no keys are used."""
     heartbeat_s: float = 2.0
     """How often the peer should send a Heartbeat."""
     liveness_s: float = 10.0

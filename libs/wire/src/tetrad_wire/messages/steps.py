@@ -140,6 +140,8 @@ class PublishWeights(msgspec.Struct, frozen=True, kw_only=True):
     """Training step that made the weights; 0 is the initial model."""
     broadcaster: str
     """Endpoint of the broadcaster."""
+    broadcaster_key: str = ""
+    """Key by which the broadcaster is known to the coordinator; empty where no keys are used."""
 
 
 class WeightsPublished(msgspec.Struct, frozen=True, kw_only=True):

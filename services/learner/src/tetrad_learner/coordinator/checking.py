@@ -8,15 +8,13 @@ from tetrad_config import CoordinatorSettings, RunConfig
 from tetrad_config.machine_facts import files_read, models_loaded
 from tetrad_learner.coordinator.loggers.opening import check_loggers
 from tetrad_runtime.exits import ConfigFault, ExitCode, MachineFault
-from tetrad_transport.endpoints import check_endpoint
+from tetrad_runtime.wiring import check_wiring
+from tetrad_transport.keys import KeyRole
 
 
 def check(settings: CoordinatorSettings, config: RunConfig) -> int:
     """Say what was found; raises ConfigFault for what the user wrote, MachineFault for what the machine lacks."""
-    try:
-        check_endpoint(settings.bind, allow_clear_tcp=settings.allow_clear_tcp)
-    except ValueError as error:
-        raise ConfigFault(str(error)) from error
+    check_wiring(settings, KeyRole.COORDINATOR)
     missing = [f"{key}: there is no {name}" for key, name in _named(config) if not Path(name).exists()]
     if missing:
         raise ConfigFault("\n".join(missing))

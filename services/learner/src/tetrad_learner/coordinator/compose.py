@@ -35,6 +35,7 @@ from tetrad_learner.coordinator.summary import draw_curve, read_records, write_s
 from tetrad_learner.coordinator.tasks import Tasks, hard_timeout_s
 from tetrad_runtime.channels import ChannelMetrics
 from tetrad_runtime.exits import ConfigFault, DataFault, ExitCode
+from tetrad_runtime.wiring import open_transport
 from tetrad_telemetry.exporter import Health, Pages, serve
 from tetrad_telemetry.looplag import watch_event_loop
 from tetrad_telemetry.metrics import Metrics
@@ -42,6 +43,7 @@ from tetrad_trajectories.cursor import steps_per_epoch
 from tetrad_trajectories.dataset import Dataset
 from tetrad_trajectories.errors import DatasetError
 from tetrad_transport import Listener, ZmqTransport
+from tetrad_transport.keys import KeyRole
 from tetrad_wire.ids import RunId
 from tetrad_wire.messages.membership import RunState
 
@@ -60,7 +62,7 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
     training, evaluation = read_datasets(config)
     _check_run(store, config, training)
     check_poison(store, folder, skip_step=settings.skip_step)
-    transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
+    transport = open_transport(settings, KeyRole.COORDINATOR)
     metrics = Metrics("learner", version=version("tetrad-learner"))
     with _closing(transport, store):
         listener = transport.listen(settings.bind)
@@ -148,7 +150,7 @@ def _pages(core: Core, metrics: Metrics, listener: Listener) -> Pages:
 def rank_environment(settings: CoordinatorSettings, environ: Mapping[str, str]) -> dict[str, str]:
     """What trainer ranks start from: our surroundings, and our settings however they were given."""
     surroundings = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
-    told = {
+    told: dict[str, object] = {
         "run_dir": settings.run_dir.absolute(),
         "run_config": settings.run_config_path.absolute(),
         "coordinator": settings.bind,
@@ -156,6 +158,8 @@ def rank_environment(settings: CoordinatorSettings, environ: Mapping[str, str]) 
         "log_level": settings.log_level,
         "allow_clear_tcp": settings.allow_clear_tcp,
     }
+    if settings.keys is not None:
+        told["keys"] = settings.keys.absolute()
     # Ranks of one host meet on loopback; gloo would otherwise ask the resolver for the host's own name.
     meeting_place = {"GLOO_SOCKET_IFNAME": environ.get("GLOO_SOCKET_IFNAME", "lo")}
     return surroundings | meeting_place | {variable_of(name): str(value) for name, value in told.items()}

@@ -272,8 +272,12 @@ class Performer:
             reason = "no broadcaster is registered"
             self.handle(ev.PublishFailed(now=self.now(), version=effect.version, reason=reason))
         elif ranks is not None:
-            endpoint = broadcaster.hello.endpoint
-            body = PublishWeights(version=effect.version, step=effect.step, broadcaster=endpoint)
+            body = PublishWeights(
+                version=effect.version,
+                step=effect.step,
+                broadcaster=broadcaster.hello.endpoint,
+                broadcaster_key=broadcaster.key,
+            )
             if not ranks.send(self.listener, body, self.now()):
                 self.lose_ranks("a rank could not be reached")
 

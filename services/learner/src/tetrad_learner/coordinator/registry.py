@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tetrad_transport import PeerId
+from tetrad_transport import PeerId, PublicKey
+from tetrad_transport.keys.role import NOBODY
 from tetrad_wire.ids import Incarnation, RunId
 from tetrad_wire.messages.membership import (
     Desired,
@@ -25,6 +26,8 @@ class MemberRecord:
     hello: Hello
     heard_at: float
     beat: Heartbeat | None = None
+    key: PublicKey = NOBODY
+    """Public key by which it is known; empty where no keys are used."""
 
     @property
     def is_draining(self) -> bool:
@@ -50,24 +53,25 @@ class Registry:
     replaced: set[Incarnation] = field(default_factory=set)
     """Starts whose name another start has taken: one that comes back, late or thawed, is not taken in again."""
 
-    def register(self, peer: PeerId, hello: Hello, now: float) -> bool:
+    def register(self, peer: PeerId, hello: Hello, now: float, *, key: PublicKey = NOBODY) -> bool:
         """Add or refresh a member; return whether it is new."""
         known = self.members.get(hello.incarnation)
         is_new = known is None or known.hello != hello
-        record = MemberRecord(peer, hello, now, known.beat if known else None)
+        record = MemberRecord(peer, hello, now, known.beat if known else None, key)
         self.members[hello.incarnation] = self._by_role[hello.role][hello.incarnation] = record
         if is_new:
             self.generation += 1
         return is_new
 
-    def hear(self, peer: PeerId, beat: Heartbeat, now: float) -> MemberRecord | None:
+    def hear(self, peer: PeerId, beat: Heartbeat, now: float, *, key: PublicKey = NOBODY) -> MemberRecord | None:
         """Note a heartbeat; None if its sender has never said Hello."""
         record = self.members.get(beat.incarnation)
         if record is None:
             return None
-        was_draining = record.is_draining
-        record.peer, record.beat, record.heard_at = peer, beat, now
-        if record.is_draining != was_draining:
+        before = (record.is_draining, record.key)
+        record.peer, record.beat, record.heard_at, record.key = peer, beat, now, key
+        # A key changes by rotation; whoever connects to its holder has to know.
+        if (record.is_draining, record.key) != before:
             self.generation += 1
         return record
 
@@ -137,6 +141,7 @@ class Registry:
             device=self.device,
             rewards=tuple(self._routes()),
             broadcaster=broadcaster.hello.endpoint if broadcaster else "",
+            broadcaster_key=broadcaster.key if broadcaster else "",
             heartbeat_s=self.heartbeat_s,
             liveness_s=self.liveness_s,
             should_register=should_register,
@@ -151,4 +156,5 @@ class Registry:
                     incarnation=record.hello.incarnation,
                     endpoint=record.hello.endpoint,
                     offer=record.hello.reward,
+                    public_key=record.key,
                 )

@@ -123,7 +123,7 @@ class Coordinator:
             case SampleFinished():
                 self._take_sample(peer, body)
             case Heartbeat():
-                self._take_heartbeat(peer, body)
+                self._take_heartbeat(delivery, body)
             case LeasesRenewed():
                 progress = dict(zip(body.tokens, body.progress, strict=False))
                 self._renew(body.incarnation, progress)
@@ -131,7 +131,7 @@ class Coordinator:
                 log.info("lease_returned", token=body.token, kind=body.kind.value, reason=body.reason)
                 self._handle(ev.LeaseGivenBack(now=self._now(), token=body.token, kind=body.kind, reason=body.reason))
             case Hello():
-                self._take_hello(peer, body)
+                self._take_hello(delivery, body)
             case Bye():
                 self._forget(body.incarnation, body.reason)
             case _ if isinstance(body, RANK_REPORTS):
@@ -175,12 +175,12 @@ class Coordinator:
         self._performer.payloads.add(sample)
         return InboxRow(sample.draw, sample.index, to_payload(sample))
 
-    def _take_hello(self, peer: PeerId, hello: Hello) -> None:
-        performer, now = self._performer, self._now()
+    def _take_hello(self, delivery: Delivery, hello: Hello) -> None:
+        performer, peer, now = self._performer, delivery.peer, self._now()
         if hello.incarnation in performer.registry.replaced:
             performer.mailroom.send_away(peer)
             return
-        if performer.registry.register(peer, hello, now):
+        if performer.registry.register(peer, hello, now, key=delivery.key):
             log.info("member_joined", role=hello.role.value, name=hello.name, incarnation=hello.incarnation)
             self._retire_namesakes(hello)
             if hello.role is Role.BROADCASTER:
@@ -209,10 +209,10 @@ class Coordinator:
                     # Nobody can look: whoever starts a replica on another host ends its former self first.
                     self._handle(ev.EngineGone(now=self._now(), incarnation=record.hello.incarnation))
 
-    def _take_heartbeat(self, peer: PeerId, beat: Heartbeat) -> None:
-        performer, now = self._performer, self._now()
+    def _take_heartbeat(self, delivery: Delivery, beat: Heartbeat) -> None:
+        performer, peer, now = self._performer, delivery.peer, self._now()
         generation = performer.registry.generation
-        record = performer.registry.hear(peer, beat, now)
+        record = performer.registry.hear(peer, beat, now, key=delivery.key)
         if record is None:
             if beat.incarnation in performer.registry.replaced:
                 performer.mailroom.send_away(peer)

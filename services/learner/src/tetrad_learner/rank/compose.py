@@ -19,7 +19,9 @@ from tetrad_learner.rank.options import trainer_options
 from tetrad_learner.rank.shell import RankShell
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_runtime.exits import ExitCode
+from tetrad_runtime.wiring import open_transport
 from tetrad_telemetry import context, logs
+from tetrad_transport.keys import KeyRole
 from tetrad_transport.membership import new_incarnation
 from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages.membership import Hello, Role
@@ -50,7 +52,7 @@ def run_rank(settings: TrainerSettings, config: RunConfig, orders: Orders) -> in
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     set_up_torch(config)
     hello = _hello(rank)
-    link = Link(settings.coordinator, hello, allow_clear_tcp=settings.allow_clear_tcp)
+    link = Link(settings.coordinator, hello, open_transport=partial(open_transport, settings, KeyRole.TRAINER))
     link.start()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     options = trainer_options(config, device=device, num_steps=orders.num_steps, steps_per_epoch=orders.steps_per_epoch)

@@ -31,9 +31,11 @@ class LinkDownError(Exception):
 class Link:
     """Talks to the coordinator from any thread."""
 
-    def __init__(self, endpoint: str, hello: Hello, *, allow_clear_tcp: bool = False) -> None:
+    def __init__(
+        self, endpoint: str, hello: Hello, *, open_transport: Callable[[], ZmqTransport] = ZmqTransport
+    ) -> None:
         self._endpoint = endpoint
-        self._allow_clear_tcp = allow_clear_tcp
+        self._open_transport = open_transport
         self._hello = hello
         self._orders: queue.Queue[msgspec.Struct] = queue.Queue()
         self._loop = asyncio.new_event_loop()
@@ -86,7 +88,7 @@ class Link:
             self._failure = group.exceptions[0]
 
     async def _serve(self) -> None:
-        self._transport = ZmqTransport(allow_clear_tcp=self._allow_clear_tcp)
+        self._transport = self._open_transport()
         self._member = Member(
             self._transport.connect(self._endpoint, name=self._hello.name),
             hello=self._hello,

@@ -23,7 +23,7 @@ from tetrad_learner.trainer.engine import Trainer
 from tetrad_learner.trainer.errors import NonFiniteError
 from tetrad_learner.trainer.progress import Progress
 from tetrad_telemetry.logs import get_logger
-from tetrad_transport import Connection, ZmqTransport
+from tetrad_transport import Connection, PublicKey, ZmqTransport
 from tetrad_weights.canary import canary_tokens
 from tetrad_weights.digest import DigestAlgorithm
 from tetrad_weights.errors import WeightsError
@@ -205,7 +205,7 @@ class RankShell:
         self, order: PublishWeights, copy: DeviceCopy | None, adapter: AdapterSpec | None, canary: Canary | None
     ) -> msgspec.Struct:
         async def work(transport: ZmqTransport) -> Published:
-            publisher = self._connected(transport, order.broadcaster)
+            publisher = self._connected(transport, order)
             return await publisher.publish(
                 version=order.version,
                 step=order.step,
@@ -228,10 +228,13 @@ class RankShell:
         ids = canary_tokens(self._trainer.vocabulary)
         return Canary(token_ids=ids, logprobs=tuple(self._trainer.canary(ids)))
 
-    def _connected(self, transport: ZmqTransport, endpoint: str) -> Publisher:
-        if endpoint == self._broadcaster and self._publisher is not None:
+    def _connected(self, transport: ZmqTransport, order: PublishWeights) -> Publisher:
+        endpoint, key = order.broadcaster, PublicKey(order.broadcaster_key)
+        if endpoint == self._broadcaster and self._publisher is not None and self._connection is not None:
+            self._connection.recognise(key)
             return self._publisher
-        former, self._connection = self._connection, transport.connect(endpoint, name="trainer")
+        connection = transport.connect(endpoint, name="trainer", server_key=key)
+        former, self._connection = self._connection, connection
         if former is not None:
             former.close()
         self._broadcaster = endpoint

@@ -27,7 +27,7 @@ from tetrad_rollout.weights.sockets import Question, Sockets
 from tetrad_rollout.weights.transport import Filler
 from tetrad_runtime.backoff import Backoff
 from tetrad_telemetry.logs import get_logger
-from tetrad_transport import ClosedError, Connection, DeadlineError, TransportError
+from tetrad_transport import ClosedError, Connection, DeadlineError, RefusedError, TransportError
 from tetrad_weights.digest import Bytes
 from tetrad_weights.errors import TransportUnusableError
 from tetrad_weights.manifest import check_offer
@@ -229,6 +229,8 @@ class WeightReceiver:
         except ClosedError:
             # Another broadcaster has taken its place, and `use` was called.
             raise TransferBrokenError(version=body.version, reason="its connection was closed") from None
+        except RefusedError as error:
+            raise TransferBrokenError(version=body.version, reason=str(error)) from error
 
     def _release(self, version: PolicyVersion, manifest: Manifest | None, *, error: BaseException | None) -> None:
         self._count(manifest)
