@@ -27,7 +27,7 @@ ABSOLUTE_TOLERANCE: Final = 1e-9
 HARNESS_SOURCE: Final = f'''
 import json, os, sys
 voice = os.dup(1)
-token = sys.stdin.readline()
+token = sys.stdin.readline().strip()
 null = os.open("/dev/null", os.O_RDWR)
 os.dup2(null, 0), os.dup2(null, 1)
 with open("{TEST}") as file:

@@ -33,9 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_gsm8k(commands.add_parser("gsm8k", help="grade-school maths problems, train and validation"))
     _add_arithmetic(commands.add_parser("arithmetic", help="sums such as 37+58=, train and held out"))
     _add_multiply(commands.add_parser("multiply", help="products for several turns with tools, train and held out"))
-    _add_reasoning_gym(
-        commands.add_parser("reasoning-gym", help="generated tasks, train and held out")
-    )
+    _add_reasoning_gym(commands.add_parser("reasoning-gym", help="generated tasks, train and held out"))
     _add_smollm2(commands.add_parser("smollm2", help="SmolLM2-135M-Instruct as a Hugging Face folder"))
     _add_inspect(commands.add_parser("inspect", help="prompts of a dataset as a model sees them"))
     return parser

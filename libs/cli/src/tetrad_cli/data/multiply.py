@@ -31,7 +31,7 @@ def to_rows(*, digits: int, num_rows: int) -> list[Row]:
     num_products = first * 90
     if num_rows + HELD_OUT > num_products:
         raise DataCommandError(
-            f"--size is {num_rows}; {digits} digits make {num_products - HELD_OUT:,}: raise --digits"
+            f"--size is {num_rows}; {digits} digits make {num_products - HELD_OUT:,} rows: raise --digits"
         )
     chosen = random.Random(SEED).sample(range(num_products), num_rows + HELD_OUT)
     return [_row(lowest + number // 90, 10 + number % 90, index) for index, number in enumerate(chosen)]

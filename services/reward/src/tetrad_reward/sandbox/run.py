@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -19,7 +18,10 @@ from tetrad_reward.sandbox.seccomp import filter_program
 
 MAIN: Final = "/program.py"
 ERROR_BYTES: Final = 64 << 10
-INSTALL: Final = "install it: apt-get install bubblewrap, or dnf install bubblewrap"
+MISSING: Final = (
+    "the program bwrap is missing; install it: apt-get install bubblewrap, dnf install bubblewrap, "
+    "or pip install 'tetrad-reward[code]'"
+)
 PROBE_S: Final = 5.0
 
 
@@ -52,20 +54,22 @@ class Finished:
 
 
 def run_program(
-    program: str, *, limits: Limits, stdin: str = "", files: Mapping[str, str] | None = None, main: str = MAIN
+    source: str, *, limits: Limits, stdin: str = "", files: Mapping[str, str] | None = None, main: str = MAIN
 ) -> Finished:
-    """Run `program` as /program.py, or `main`, which is one of `files` beside it.
+    """Run `source` as /program.py, or `main`, which is one of `files` beside it.
 
     Raises SandboxError where the sandbox itself fails; what the program does is never an error.
     """
-    contents = {MAIN: program, **(files or {})}
+    contents = {MAIN: source, **(files or {})}
     with contextlib.ExitStack() as stack:
         inside = {path: stack.enter_context(_in_memory(_encoded(text))) for path, text in contents.items()}
         seccomp = stack.enter_context(_in_memory(_filter()))
         given = stack.enter_context(_in_memory(_encoded(stdin)))
         output, error, status = (stack.enter_context(_in_memory(b"")) for _ in range(3))
         command = (bubblewrap.interpreter(), "-I", main)
-        argv = bubblewrap.arguments(seccomp=seccomp, status=status, files=inside, command=command)
+        argv = bubblewrap.arguments(
+            program=_bubblewrap(), seccomp=seccomp, status=status, files=inside, command=command
+        )
         began = time.monotonic()
         is_late = _wait(argv, limits, (given, output, error), (*inside.values(), seccomp, status))
         seconds = time.monotonic() - began
@@ -78,8 +82,6 @@ def run_program(
 
 def probe() -> None:
     """Run programs that show whether the sandbox holds; raises SandboxError naming what does not."""
-    if shutil.which(bubblewrap.PROGRAM) is None:
-        raise SandboxError(f"the program bwrap is missing; {INSTALL}")
     try:
         _filter()
     except ValueError as error:
@@ -116,6 +118,13 @@ broken = [name for name, act in acts.items() if not refused(act)]
 print(", ".join(broken) or "ok", end="")
 """,
 }
+
+
+def _bubblewrap() -> str:
+    program = bubblewrap.program()
+    if program is None:
+        raise SandboxError(MISSING)
+    return program
 
 
 @cache
@@ -158,7 +167,7 @@ def _wait(argv: list[str], limits: Limits, streams: tuple[int, int, int], inheri
             preexec_fn=limits.apply,  # noqa: PLW1509
         )
     except OSError as error:
-        raise SandboxError(f"bwrap cannot be started: {error}; {INSTALL}") from error
+        raise SandboxError(f"bwrap cannot be started: {error}") from error
     with process:
         try:
             process.wait(timeout=limits.wall_s)
