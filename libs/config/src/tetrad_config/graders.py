@@ -59,7 +59,7 @@ class Code(Section):
     reward: Annotated[CodeReward, Field(strict=False)] = CodeReward.ALL
     """`all`: 1 if every test passes, else 0; `fraction`: the share of tests that pass."""
     test_timeout: Seconds = 4.0
-    """CPU seconds of a program for one test; by the clock it may take twice that and 2 s."""
+    """CPU seconds of a program for one test; by the clock it may take twice that and 5 s."""
     total_timeout: Seconds = 15.0
     """Seconds for all tests of one response; those that are left then count as failed."""
     memory_mb: Annotated[int, Field(ge=64)] = 512
@@ -70,7 +70,7 @@ class Code(Section):
     @property
     def longest_grade_s(self) -> float:
         """Seconds that a grade may take: a test may begin just before the total is used up."""
-        return self.total_timeout + 2 * self.test_timeout + 2.0
+        return self.total_timeout + 2 * self.test_timeout + 5.0
 
 
 class LlmJudge(Section):

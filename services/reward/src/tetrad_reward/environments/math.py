@@ -41,7 +41,7 @@ class Math:
     """
 
     replayable: ClassVar[bool] = True
-    grade_timeout_s: ClassVar[float] = 5.0
+    grade_timeout_s: ClassVar[float] = 10.0
     grader_sources: ClassVar[tuple[ModuleType, ...]] = (math_answers,)
 
     @classmethod

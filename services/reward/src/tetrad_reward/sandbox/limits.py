@@ -10,7 +10,7 @@ OPEN_FILES: Final = 64
 TMP_BYTES: Final = 32 << 20
 # A program that sleeps or waits uses no CPU time; a busy machine may stretch one that does.
 WALL_FACTOR: Final = 2.0
-WALL_SLACK_S: Final = 2.0
+WALL_SLACK_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
