@@ -26,9 +26,9 @@ HOSTILE: Final[Mapping[str, Sequence[str]]] = {
         r"\boxed{" + "(" * 500 + "1" + ")" * 500 + "}",
         r"\boxed{9^{9^{9^9}}}",
         r"\boxed{10^{999999}}",
-        "9" * (1 << 20),
+        "9" * 900_000,
         r"\boxed{" * 100_000,
-        "x" * (1 << 20),
+        "x" * 900_000,
     ),
     "code": (
         "import os\nwhile True: os.fork()",

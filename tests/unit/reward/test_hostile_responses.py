@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.skipif(bubblewrap.program() is None, reason="bubblewrap is not installed"),
 ]
 PATIENCE_S = 600.0
+LIMITS = WorkerLimits(deadline_s=60.0, load_deadline_s=PATIENCE_S, start_deadline_s=PATIENCE_S)
 GOOD = {
     "gsm8k": ("5", "#### 5"),
     "math": ("1/2", r"\boxed{\frac{3}{6}}"),
@@ -39,15 +40,17 @@ HOSTILE = {
     ("math", r"\boxed{" + "(" * 500 + "1" + ")" * 500 + "}"): "wrong",
     ("math", r"\boxed{9^{9^{9^9}}}"): "wrong",
     ("math", r"\boxed{(x+y+z+w+1)^{4999}}"): GradeOutcome.TIMEOUT,
-    ("math", "x" * (1 << 20)): "wrong",
-    ("gsm8k", "#### " + "9" * (1 << 20)): "wrong",
+    ("math", "x" * 900_000): "wrong",
+    # More than a message holds.
+    ("math", "x" * (5 << 20)): GradeOutcome.REFUSED,
+    ("gsm8k", "#### " + "9" * 900_000): "wrong",
     ("gsm8k", r"\boxed{" * 100_000): "wrong",
 }
 
 
 @asynccontextmanager
 async def workers_of(num_workers=2):
-    async with asyncio.timeout(PATIENCE_S), Workers(num_workers=num_workers, limits=WorkerLimits()) as workers:
+    async with asyncio.timeout(PATIENCE_S), Workers(num_workers=num_workers, limits=LIMITS) as workers:
         for name, config in CONFIGS.items():
             loaded = await workers.load(name, reference=name, config=config)
             assert isinstance(loaded, Loaded), loaded
@@ -80,7 +83,7 @@ async def test_each_hostile_response_costs_one_grade_and_is_typed():
     assert told == HOSTILE
     assert [reply.reward for reply in replies[len(calls) :]] == [1.0] * 4
     # Only what ran out of time has cost a worker.
-    assert statistics.deaths == sum(expected is GradeOutcome.TIMEOUT for expected in HOSTILE.values())
+    assert statistics.deaths == list(HOSTILE.values()).count(GradeOutcome.TIMEOUT)
 
 
 @pytest.mark.parametrize(

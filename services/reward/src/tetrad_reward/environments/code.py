@@ -15,6 +15,7 @@ from tetrad_reward.sandbox import bubblewrap, seccomp
 from tetrad_reward.sandbox import run as sandbox_run
 from tetrad_reward.sandbox.limits import Limits
 from tetrad_reward.sandbox.run import SandboxError, probe
+from tetrad_runtime.orphans import adopt_orphans
 from tetrad_wire.messages.episodes import GradeOutcome
 from tetrad_wire.messages.leases import FailureKind
 
@@ -47,6 +48,8 @@ class Code:
     def prepare_grader(cls, env_config: Mapping[str, object]) -> None:
         """Refuse to start where programs cannot be run safely."""
         settings_of(CodeSettings, "code", env_config)
+        # The heir of what bubblewrap leaves: where the init of a container reaps nobody, zombies would pile up.
+        adopt_orphans()
         probe()
 
     def __init__(

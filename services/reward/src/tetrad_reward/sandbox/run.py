@@ -23,6 +23,8 @@ MISSING: Final = (
     "or pip install 'tetrad-reward[code]'"
 )
 PROBE_S: Final = 5.0
+# A process that was killed may take a moment to give back its memory.
+REAP_S: Final = 5.0
 
 
 class SandboxError(Exception):
@@ -73,8 +75,10 @@ def run_program(
         began = time.monotonic()
         is_late = _wait(argv, limits, (given, output, error), (*inside.values(), seccomp, status))
         seconds = time.monotonic() - began
+        report = _report(_text(status, ERROR_BYTES))
+        _reap(report.get("child-pid"))
         said = _text(error, limits.output_bytes)[-ERROR_BYTES:]
-        code = None if is_late else _exit_code(_text(status, ERROR_BYTES), said)
+        code = None if is_late else _exit_code(report, said)
         text = _text(output, limits.output_bytes)
         end = _end_of(code, is_flooded=os.fstat(output).st_size >= limits.output_bytes)
         return Finished(end=end, output=text, error=said, seconds=seconds)
@@ -181,13 +185,31 @@ def _wait(argv: list[str], limits: Limits, streams: tuple[int, int, int], inheri
     return False
 
 
-def _exit_code(status: str, error: str) -> int:
-    """Read bubblewrap's report; raises SandboxError where the program never began or never ended."""
+def _reap(pid: int | None) -> None:
+    """Wait for the init of the sandbox, dead or dying, which bubblewrap does not wait for; ours if we adopt orphans."""
+    due = time.monotonic() + REAP_S
+    while pid is not None and time.monotonic() < due:
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0] == pid:
+                return
+        except ChildProcessError:
+            return
+        time.sleep(0.001)
+
+
+def _report(status: str) -> dict[str, int]:
+    """Read what bubblewrap wrote: the pid of its child, and the exit code once that has ended."""
+    report: dict[str, int] = {}
     for line in status.splitlines():
         with contextlib.suppress(ValueError):
-            code = json.loads(line).get("exit-code")
-            if isinstance(code, int):
-                return code
+            report |= {name: value for name, value in json.loads(line).items() if isinstance(value, int)}
+    return report
+
+
+def _exit_code(report: Mapping[str, int], error: str) -> int:
+    """Return the program's exit code; raises SandboxError where it never began or never ended."""
+    if "exit-code" in report:
+        return report["exit-code"]
     reason = error.strip()[-300:] or "bwrap was killed"
     hint = "; user namespaces may be forbidden here (default Docker, Ubuntu's AppArmor)" if "amespace" in reason else ""
     raise SandboxError(f"bwrap failed: {reason}{hint}")
