@@ -38,6 +38,8 @@ $(STAMP): $(PROJECTS) constraints.txt dev-requirements.txt
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_ARGUMENTS) --constraint constraints.txt \
 		-r dev-requirements.txt $(EDITABLE)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt reasoning-gym 2>/dev/null \
+		|| echo "reasoning-gym is not installed (it needs a C compiler); its tests will be skipped"
 	@touch $@
 
 demo: $(STAMP)  ## Four services on this machine; a tiny model learns to add (SEED=n)

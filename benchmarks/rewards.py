@@ -4,7 +4,9 @@ The same worker processes as in the service, killable and limited, asked through
 it. Loop and workers take turns; medians over rounds. One worker shows what a round trip through a pipe costs, two that
 graders run side by side. `alone` is one grade at a time.
 
-    python benchmarks/rewards.py [--grades 5000] [--rounds 5] [--workers 1 2]
+Then math and code with one hostile response in a hundred (`rewards_hostile.py`): needs math-verify and bubblewrap.
+
+    python benchmarks/rewards.py [--grades 5000] [--rounds 5] [--workers 1 2] [--hostile 3000 600]
 """
 
 import argparse
@@ -16,6 +18,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
+import rewards_hostile
 from results_file import RESULTS, write_results
 
 from tetrad_reward.registry import load_grader
@@ -39,11 +42,16 @@ def main() -> None:
     parser.add_argument("--grades", type=int, default=5000, help="grades of a round (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default %(default)s)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="worker processes of a replica")
+    parser.add_argument("--hostile", type=int, nargs=2, default=[3000, 600], help="good grades of math and of code")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results (default %(default)s)")
     arguments = parser.parse_args()
     configure(service="benchmark", level="error")
     metrics = asyncio.run(measure(arguments.grades, arguments.rounds, arguments.workers))
-    path = write_results("rewards", metrics, packages=("tetrad-reward", "msgspec"), folder=arguments.results)
+    math, code = arguments.hostile
+    metrics |= asyncio.run(rewards_hostile.measure({"math": math, "code": code}, min(3, arguments.rounds)))
+    path = write_results(
+        "rewards", metrics, packages=("tetrad-reward", "msgspec", "math-verify"), folder=arguments.results
+    )
     print(path.read_text(encoding="utf-8"))
 
 

@@ -179,7 +179,7 @@ async def test_it_registers_with_what_it_offers(folder):
 
     assert replica.hello.endpoint == f"ipc://{folder}/r"
     versions = {environment.name: environment.grader_version for environment in offer.environments}
-    assert set(versions) == {"gsm8k", "arithmetic"}
+    assert set(versions) == {"gsm8k", "arithmetic", "multiply"}
     assert versions["gsm8k"] == opened.grader_version
     assert not offer.serves_any
 

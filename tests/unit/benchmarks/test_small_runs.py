@@ -22,3 +22,12 @@ async def test_workers_grade_beside_the_plain_loop():
     metrics = await measure(40, 1, [1])
 
     assert min(metrics.values()) > 0
+
+
+async def test_hostile_responses_are_graded_beside_good_ones():
+    pytest.importorskip("math_verify", reason="the extra 'math' is not installed")
+    from rewards_hostile import HOSTILE, ONE_IN, measure
+
+    metrics = await measure({"math": ONE_IN * len(HOSTILE["math"])}, 1)
+
+    assert min(metrics.values()) > 0

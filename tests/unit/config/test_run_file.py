@@ -93,7 +93,7 @@ def test_an_unknown_preset_lists_the_known_ones(problems_of):
 
     assert problems == [
         "+experiment=cpuu: no such preset; did you mean cpu?; presets: cpu, demo, "
-        "grpo_qwen2.5-0.5b_math500, gsm8k-cpu, gsm8k-grpo"
+        "grpo_qwen2.5-0.5b_math500, gsm8k-cpu, gsm8k-grpo, reasoning-gym-cpu"
     ]
 
 

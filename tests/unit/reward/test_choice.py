@@ -18,8 +18,8 @@ def test_an_implementation_grades_every_class():
 
 
 def test_the_runs_own_class_is_ready_first_and_once():
-    assert Choice(env_class="gsm8k").known_references() == ["gsm8k", "arithmetic"]
-    assert Choice(env_class="mine:Env").known_references() == ["mine:Env", "arithmetic", "gsm8k"]
+    assert Choice(env_class="gsm8k").known_references() == ["gsm8k", "arithmetic", "multiply"]
+    assert Choice(env_class="mine:Env").known_references() == ["mine:Env", "arithmetic", "gsm8k", "multiply"]
 
 
 def test_settings_belong_to_a_name():

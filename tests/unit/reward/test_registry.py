@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,27 @@ def test_an_installed_package_registers_by_entry_point(tmp_path, monkeypatch):
 
     assert "countdown" in known_names()
     assert grader.make(ROW).step("3")["reward"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("math", "math_verify", "math"),
+        ("reasoning_gym", "reasoning_gym", "reasoning-gym"),
+        ("aime", "skyrl_gym", "skyrl-gym"),
+    ],
+)
+def test_an_environment_whose_package_is_missing_says_how_to_get_it(monkeypatch, name, package, extra):
+    # None in sys.modules is Python's own way of saying that there is no such module.
+    for module in [known for known in sys.modules if known.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"tetrad_reward.environments.{name}", raising=False)
+
+    with pytest.raises(GraderError, match=rf"install it with: pip install 'tetrad-reward\[{extra}\]'"):
+        load_grader(name, {})
+
+
+def test_settings_that_an_environment_does_not_have_are_refused_before_the_first_row():
+    with pytest.raises(GraderError, match="multiply has no setting tool"):
+        load_grader("multiply", {"tool": True})

@@ -5,31 +5,20 @@ Nothing is ignored without a word: a key that was set and has no effect is named
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from tetrad_config.algorithm import AdvantageEstimator, GrpoSingleton, KlController, LossReduction, PolicyLoss
+from tetrad_config.conditional import Conditional
 from tetrad_config.correction import DynamicSamplingType, RatioLevel, SequenceMaskMetric
 from tetrad_config.generator import Backend
+from tetrad_config.grading import GRADING
 from tetrad_config.layer import Origin
 from tetrad_config.plan import keeps_best
 from tetrad_config.run import RunConfig
 from tetrad_config.section import OFF, DottedKey
 from tetrad_config.trainer import Logger, ResumeMode
 from tetrad_config.tree import Tree, lookup, placed
-
-
-@dataclass(frozen=True, slots=True)
-class Conditional:
-    """Keys that matter only when something else is so."""
-
-    keys: tuple[str, ...]
-    """Keys, or sections whose keys are meant."""
-    matters: Callable[[RunConfig], bool]
-    because: Callable[[RunConfig], str]
-    """Why they have no effect otherwise."""
-
 
 CLIPPED_LOSSES: Final = (
     PolicyLoss.REGULAR,
@@ -272,11 +261,7 @@ CONDITIONAL: Final[tuple[Conditional, ...]] = (
         lambda _: False,
         lambda _: "evaluation, which has no batches (its prompts are leased as engines have room)",
     ),
-    Conditional(
-        ("environment.gsm8k",),
-        lambda config: config.reward.implementation is None,
-        lambda config: f"reward.implementation={config.reward.implementation}",
-    ),
+    *GRADING,
 )
 
 

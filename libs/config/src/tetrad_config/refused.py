@@ -34,7 +34,6 @@ _VLLM: Final = "it is an option of vLLM, which Tetrad does not use"
 _RAY: Final = "Tetrad does not use Ray"
 _HTTP: Final = "rollouts have no HTTP endpoint; they are reached over ZeroMQ"
 _EXTERNAL: Final = "engines that Tetrad does not start cannot take or certify weights"
-_GYM_SECTION: Final = "this environment is not bundled"
 
 
 def _megatron(model: str) -> dict[str, Refusable]:
@@ -97,13 +96,6 @@ OUT_OF_SCOPE: Final[Mapping[str, Refusable]] = {
     "environment.skyrl_gym.max_env_workers": Refusable(
         (32,), "environments run in worker processes of the reward service; set reward.num_workers"
     ),
-    "environment.skyrl_gym.text2sql.db_path": Refusable(("/home/ray/default/sql_data",), _GYM_SECTION),
-    "environment.skyrl_gym.llm_as_a_judge.model": Refusable(("gpt-4o-mini",), _GYM_SECTION),
-    "environment.skyrl_gym.llm_as_a_judge.base_url": Refusable((None,), _GYM_SECTION),
-    "environment.skyrl_gym.search.log_requests": Refusable((False,), _GYM_SECTION),
-    "environment.skyrl_gym.search.search_url": Refusable(("http://127.0.0.1:8000/retrieve",), _GYM_SECTION),
-    "environment.skyrl_gym.search.topk": Refusable((3,), _GYM_SECTION),
-    "environment.skyrl_gym.search.timeout": Refusable((30,), _GYM_SECTION),
 }
 
 _CRITIC: Final = "adapters of the critic are not built; all its weights are trained"

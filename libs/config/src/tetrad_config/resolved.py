@@ -72,6 +72,8 @@ UNHASHED: Final[tuple[str, ...]] = (
     "generator.batch_window",
     "generator.eval_n_samples_per_prompt",
     "generator.eval_sampling_params",
+    "environment.llm_judge.max_concurrency",
+    "environment.llm_judge.timeout",
     "reward.num_replicas",
     "reward.num_workers",
     "reward.grade_timeout",

@@ -13,6 +13,7 @@ from tetrad_config.algorithm import AdvantageEstimator, PolicyLoss
 from tetrad_config.correction import RatioLevel
 from tetrad_config.errors import Problem
 from tetrad_config.generator import Backend
+from tetrad_config.grading import GRADING_RULES
 from tetrad_config.models import ALL_LINEAR
 from tetrad_config.run import RunConfig
 from tetrad_config.section import OFF
@@ -345,6 +346,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _resume_is_clear,
     _there_is_something_to_do,
     _the_engine_serves_the_policy,
+    *GRADING_RULES,
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tetrad_reward.registry import BUNDLED
+from tetrad_reward.registry import READY
 
 NO_SETTINGS: Final[Mapping[str, object]] = {}
 
@@ -14,11 +14,11 @@ class Choice:
     """The graders of a run."""
 
     implementation: str | None = None
-    """Grades the rows of every class where it is set: `module:Class` or `file.py:function`."""
+    """Grades the rows of every class where it is set: `module:Class`, `file.py:function` or the weighted sum."""
     env_class: str = "gsm8k"
     """Class of rows that name none."""
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """Settings of bundled environments, by name."""
+    """Settings of environments, by name."""
 
     @property
     def serves_any(self) -> bool:
@@ -36,4 +36,4 @@ class Choice:
     def known_references(self) -> list[str]:
         """Return the graders to have ready before the first row, the run's own first."""
         own = self.reference_for(self.env_class)
-        return [own] if self.serves_any else list(dict.fromkeys((own, *BUNDLED)))
+        return [own] if self.serves_any else list(dict.fromkeys((own, *READY)))

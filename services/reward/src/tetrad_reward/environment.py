@@ -6,11 +6,14 @@ Owns the checks on what foreign code returns. Knows no process and no wire.
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Protocol, TypedDict
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Final, Protocol, TypedDict, TypeVar
 
 from tetrad_wire.messages.leases import ChatMessage
 from tetrad_wire.scores import require_scores
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Conversation = list[dict[str, str]]
 """Messages in the OpenAI shape: `role` and `content`."""
@@ -38,7 +41,9 @@ class TextEnvironment(Protocol):
 
     Made as `cls(env_config=…, extras=…)`; the extras are the dataset row's other columns with
     `reward_spec.ground_truth`, `max_turns` and `seed`. Only `step` is required. A class attribute
-    `replayable = True` promises that equal actions lead to equal observations and rewards.
+    `replayable = True` promises that equal actions lead to equal observations and rewards; `grade_timeout_s` is a
+    deadline below the run's for each turn. A classmethod `prepare_grader(env_config)` is called once in each worker
+    before the first episode, and raises where the environment cannot be used there.
     """
 
     def init(self, prompt: Conversation) -> tuple[Conversation, dict[str, object]]:
@@ -85,6 +90,18 @@ class StepResult:
     """`metadata["rule"]`: how it was found."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """`metadata["scores"]`: what other rules would have paid; finite, under names that suit a metric."""
+
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
+
+
+def settings_of(kind: type[Settings], name: str, env_config: Mapping[str, object] | None) -> Settings:
+    """Return an environment's settings, defaults where there are none; raises ValueError for one it does not have."""
+    known = {field.name for field in fields(kind)}
+    unknown = sorted(set(env_config or {}) - known)
+    if unknown:
+        raise ValueError(f"{name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known)) or 'none'}")
+    return kind(**(env_config or {}))
 
 
 def checked_step(output: object) -> StepResult:

@@ -16,6 +16,7 @@ from tetrad_reward.environment import (
     checked_metrics,
     checked_step,
 )
+from tetrad_reward.grade_failure import GradeFailureError
 from tetrad_reward.registry import Grader, GraderError, load_grader
 from tetrad_reward.requests import (
     Close,
@@ -53,6 +54,13 @@ class Host:
         began = time.perf_counter()
         try:
             return self._dispatch(request, began)
+        except GradeFailureError as error:
+            return Failed(
+                outcome=error.outcome,
+                kind=error.kind,
+                reason=str(error)[:MAX_REASON_CHARS],
+                duration_s=time.perf_counter() - began,
+            )
         # Foreign code runs below: it may raise anything, SystemExit and KeyboardInterrupt included.
         except BaseException as error:
             self.is_exhausted |= isinstance(error, MemoryError)
@@ -87,7 +95,9 @@ class Host:
                 "restart the reward service to use the new one",
             )
         self._graders[request.name] = grader
-        return Loaded(version=grader.version, is_replayable=grader.is_replayable)
+        return Loaded(
+            version=grader.version, is_replayable=grader.is_replayable, grade_timeout_s=grader.grade_timeout_s
+        )
 
     def _cannot_load(self, request: Load, reason: str) -> Failed:
         # Remembered, so that an episode that needs this grader hears why it is missing.

@@ -4,6 +4,7 @@ Owns the metric objects. Fresh answers are observed one by one; states are read 
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict
 from statistics import fmean, pstdev
 from typing import Final
@@ -19,6 +20,7 @@ from tetrad_wire.messages.episodes import EpisodeStepped, GradeOutcome
 SCORE_BUCKETS: Final = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 # Rewards per grader that mean and deviation are taken of.
 RECENT: Final = 256
+MAX_SCORE_NAMES: Final = 64
 WORKER_STATES: Final = ("busy", "idle", "spare", "starting")
 NO_RULE: Final = "none"
 
@@ -49,12 +51,18 @@ class RewardMetrics:
             "Responses that the modes of an extractor judge differently.",
             labels=per_grader,
         )
+        self._components = metrics.gauges(
+            "component_mean",
+            f"Mean of the last {RECENT} of each component of a weighted sum, and of each extra score.",
+            labels={**per_grader, "component": Capped(64)},
+        )
         self._queued = metrics.gauge("queued_samples", "Turns and openings that wait for a worker.")
         self._episodes = metrics.gauge("episodes", "Episodes held.")
         self._workers = metrics.gauges("workers", "Worker processes.", labels={"state": closed(WORKER_STATES)})
         self._deaths = metrics.counter("worker_deaths_total", "Worker processes that were killed or died.")
         self._channels = ChannelMetrics(metrics)
         self._recent: dict[str, deque[float]] = {}
+        self._recent_scores: dict[tuple[str, str], deque[float]] = {}
         self._seen_deaths = 0
 
     def observe(self, grader_version: str, answer: EpisodeStepped) -> None:
@@ -68,9 +76,17 @@ class RewardMetrics:
         self._score.with_labels(reward_fn=reward_fn).observe(answer.reward)
         self._duration.with_labels(reward_fn=reward_fn).observe(answer.duration_s)
         self._recent.setdefault(reward_fn, deque(maxlen=RECENT)).append(answer.reward)
+        self._observe_scores(reward_fn, answer.scores)
         if "extractor_disagreement" in answer.metrics:
             self._extractions.with_labels(reward_fn=reward_fn, result=answer.rule or NO_RULE).inc()
             self._disagreements.with_labels(reward_fn=reward_fn).inc(answer.metrics["extractor_disagreement"])
+
+    def _observe_scores(self, reward_fn: str, scores: Mapping[str, float]) -> None:
+        for name, score in scores.items():
+            key = (reward_fn, name)
+            # Names come from graders: beyond this many the label says no more which they are.
+            if key in self._recent_scores or len(self._recent_scores) < MAX_SCORE_NAMES:
+                self._recent_scores.setdefault(key, deque(maxlen=RECENT)).append(score)
 
     def page(self, *, workers: WorkersStatistics, episodes: int, queued: int, channel: ChannelStatistics) -> bytes:
         """Return the /metrics page with the states of this moment."""
@@ -85,6 +101,8 @@ class RewardMetrics:
         for reward_fn, rewards in self._recent.items():
             self._mean.with_labels(reward_fn=reward_fn).set(fmean(rewards))
             self._std.with_labels(reward_fn=reward_fn).set(pstdev(rewards))
+        for (reward_fn, component), scores in self._recent_scores.items():
+            self._components.with_labels(reward_fn=reward_fn, component=component).set(fmean(scores))
         return self._metrics.render()
 
     def set_ready(self, *, is_ready: bool) -> None:

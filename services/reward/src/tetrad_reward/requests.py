@@ -65,6 +65,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
 
     version: str
     is_replayable: bool
+    grade_timeout_s: float = 0.0
+    """The grader's own deadline for a turn, where it is below that of the run; 0 is none."""
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, tag="opened"):

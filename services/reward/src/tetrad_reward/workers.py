@@ -127,7 +127,7 @@ class Workers:
     async def grade(self, opening: Opening, action: str) -> Stepped | Failed:
         """Score one single-turn response in one round trip."""
         request = Grade(opening=opening, action=action)
-        return _expected(await self._ask_any(request, deadline_s=self._limits.deadline_s), Stepped)
+        return _expected(await self._ask_any(request, deadline_s=self._deadline_s(opening.grader)), Stepped)
 
     def close(self, episodes: tuple[str, ...]) -> None:
         """Forget episodes, known or not."""
@@ -160,7 +160,8 @@ class Workers:
             if not isinstance(settled, Opened):
                 return settled
         assert record.member is not None
-        reply = await self._ask(record.member, Step(episode=episode, action=action))
+        deadline_s = self._deadline_s(record.opening.grader)
+        reply = await self._ask(record.member, Step(episode=episode, action=action), deadline_s=deadline_s)
         return reply if isinstance(reply, Moved) else _expected(reply, Stepped)
 
     async def _settle(self, episode: str, record: _Episode) -> Opened | Failed | Moved:
@@ -195,6 +196,12 @@ class Workers:
     def _is_replayable(self, grader: str) -> bool:
         known = self._graders.get(grader)
         return known is not None and known[1].is_replayable
+
+    def _deadline_s(self, grader: str) -> float:
+        """Seconds that a turn may take: those of the run, or fewer where the grader says so."""
+        known = self._graders.get(grader)
+        own_s = known[1].grade_timeout_s if known is not None else 0.0
+        return min(own_s or self._limits.deadline_s, self._limits.deadline_s)
 
     async def _ask_any(self, request: Load | Grade, *, deadline_s: float) -> Reply:
         for _ in range(MAX_MOVES):

@@ -32,6 +32,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_gsm8k(commands.add_parser("gsm8k", help="grade-school maths problems, train and validation"))
     _add_arithmetic(commands.add_parser("arithmetic", help="sums such as 37+58=, train and held out"))
+    _add_multiply(commands.add_parser("multiply", help="products for several turns with tools, train and held out"))
+    _add_reasoning_gym(commands.add_parser("reasoning-gym", help="generated tasks, train and held out"))
     _add_smollm2(commands.add_parser("smollm2", help="SmolLM2-135M-Instruct as a Hugging Face folder"))
     _add_inspect(commands.add_parser("inspect", help="prompts of a dataset as a model sees them"))
     return parser
@@ -53,6 +55,22 @@ def _add_gsm8k(parser: argparse.ArgumentParser) -> None:
 def _add_arithmetic(parser: argparse.ArgumentParser) -> None:
     _add_output(parser)
     parser.add_argument("--digits", type=_positive, default=2, help="digits of each summand (default 2)")
+
+
+def _add_multiply(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.add_argument("--digits", type=_positive, default=3, help="digits of the first factor (default 3)")
+    parser.add_argument("--size", type=_positive, default=1000, help="training rows (default 1000)")
+
+
+def _add_reasoning_gym(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.add_argument("--task", nargs="+", required=True, help="names of tasks, such as chain_sum; several alternate")
+    parser.add_argument("--size", type=_positive, default=1000, help="training rows (default 1000)")
+    parser.add_argument("--validation-size", type=_positive, default=100, help="held-out rows (default 100)")
+    parser.add_argument("--seed", type=int, default=42, help="of the generators (default 42)")
+    parser.add_argument("--config", default="{}", help="settings of the task as JSON, such as '{\"max_terms\": 2}'")
+    parser.add_argument("--system-prompt", help="text of a system message before each question")
 
 
 def _add_smollm2(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +114,26 @@ def _run_arithmetic(arguments: argparse.Namespace) -> None:
     arithmetic.prepare(arguments.output_dir, digits=arguments.digits)
 
 
+def _run_multiply(arguments: argparse.Namespace) -> None:
+    from tetrad_cli.data import multiply
+
+    multiply.prepare(arguments.output_dir, digits=arguments.digits, num_rows=arguments.size)
+
+
+def _run_reasoning_gym(arguments: argparse.Namespace) -> None:
+    from tetrad_cli.data import reasoning_gym
+
+    wish = reasoning_gym.Wish(
+        tasks=tuple(arguments.task),
+        train_rows=arguments.size,
+        validation_rows=arguments.validation_size,
+        seed=arguments.seed,
+        config=reasoning_gym.config_of(arguments.config, tasks=arguments.task),
+        system_prompt=arguments.system_prompt,
+    )
+    reasoning_gym.prepare(arguments.output_dir, wish)
+
+
 def _run_smollm2(arguments: argparse.Namespace) -> None:
     from tetrad_cli.data import smollm2
 
@@ -111,6 +149,8 @@ def _run_inspect(arguments: argparse.Namespace) -> None:
 COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], None]]] = {
     "gsm8k": _run_gsm8k,
     "arithmetic": _run_arithmetic,
+    "multiply": _run_multiply,
+    "reasoning-gym": _run_reasoning_gym,
     "smollm2": _run_smollm2,
     "inspect": _run_inspect,
 }

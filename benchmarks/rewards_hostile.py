@@ -1,0 +1,85 @@
+"""What hostile responses cost the good ones: grades per second with one hostile response in a hundred, against none.
+
+Two workers, math and code by turns. Programs have one second of CPU time for a test. Part of `rewards`.
+"""
+
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
+from typing import Final
+
+from tetrad_reward.requests import Loaded, Opening
+from tetrad_reward.supply import WorkerLimits
+from tetrad_reward.workers import Workers
+
+ONE_IN: Final = 100
+WORKERS: Final = 2
+WINDOW: Final = 64
+CONFIGS: Final[Mapping[str, dict[str, object]]] = {"math": {}, "code": {"test_timeout": 1.0}}
+TRUTHS: Final = {"math": "1/2", "code": json.dumps({"inputs": ["1 2\n"], "outputs": ["3\n"]})}
+GOOD: Final = {"math": r"so it is \boxed{\frac{3}{6}}", "code": "print(sum(map(int, input().split())))"}
+HOSTILE: Final[Mapping[str, Sequence[str]]] = {
+    "math": (
+        r"\boxed{" + "(" * 500 + "1" + ")" * 500 + "}",
+        r"\boxed{9^{9^{9^9}}}",
+        r"\boxed{10^{999999}}",
+        "9" * 900_000,
+        r"\boxed{" * 100_000,
+        "x" * 900_000,
+    ),
+    "code": (
+        "import os\nwhile True: os.fork()",
+        "while True: pass",
+        "x = 'a' * (10 << 30)",
+        "eval('(' * 100_000 + ')' * 100_000)",
+        "while True: print('x' * 1000)",
+        "print(9 ** 9 ** 9)",
+    ),
+}
+
+
+async def measure(grades: Mapping[str, int], rounds: int) -> dict[str, float]:
+    """Return the good grades per second alone and beside hostile ones, and what share of them is lost."""
+    metrics: dict[str, float] = {}
+    async with Workers(num_workers=WORKERS, limits=WorkerLimits()) as workers:
+        for grader, number in grades.items():
+            loaded = await workers.load(grader, reference=grader, config=CONFIGS[grader])
+            assert isinstance(loaded, Loaded), loaded
+            await good_per_s(workers, grader, number // 10, hostile=())
+            turns = [await a_turn(workers, grader, number) for _ in range(rounds)]
+            metrics[f"{grader}_good_grades_per_s"] = statistics.median(alone for alone, _ in turns)
+            metrics[f"{grader}_good_grades_per_s_beside_hostile"] = statistics.median(beside for _, beside in turns)
+            ratio = statistics.median(beside / alone for alone, beside in turns)
+            metrics[f"{grader}_good_grades_beside_hostile_ratio_to_alone"] = ratio
+    return metrics
+
+
+async def a_turn(workers: Workers, grader: str, number: int) -> tuple[float, float]:
+    """Measure both, one after the other."""
+    hostile = tuple(islice(cycle(HOSTILE[grader]), number // ONE_IN))
+    alone = await good_per_s(workers, grader, number, hostile=())
+    return alone, await good_per_s(workers, grader, number, hostile=hostile)
+
+
+async def good_per_s(workers: Workers, grader: str, number: int, *, hostile: Sequence[str]) -> float:
+    """Grade `number` good responses with the hostile ones among them, evenly spread."""
+    opening = Opening(grader=grader, messages=(), extras={"reward_spec": {"ground_truth": TRUTHS[grader]}})
+    window = asyncio.Semaphore(WINDOW)
+
+    async def grade(response: str) -> None:
+        async with window:
+            reply = await workers.grade(opening, response)
+        is_paid = getattr(reply, "reward", None) == 1.0
+        assert is_paid is (response == GOOD[grader]), (response[:80], reply)
+
+    responses = [GOOD[grader]] * number
+    for place, response in enumerate(hostile):
+        responses.insert(place * (ONE_IN + 1), response)
+    started = time.perf_counter()
+    async with asyncio.TaskGroup() as tasks:
+        for response in responses:
+            tasks.create_task(grade(response))
+    return number / (time.perf_counter() - started)
