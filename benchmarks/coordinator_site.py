@@ -280,8 +280,8 @@ def _compose(cls: type[Site], config: RunConfig, transport: MemoryTransport, *, 
         transport=transport,
     )
 
-    def grader_of(key: GroupKey) -> str | None:
-        return registry.grader_version(tasks.prompt(key).env_class)
+    def grader_of(key: GroupKey, pinned: str) -> str | None:
+        return registry.grader_version(tasks.prompt(key).env_class, pinned=pinned)
 
     core = TimedCore(core_config(config, num_steps=num_steps), epoch=epoch, grader_of=grader_of)
     core.clocks = clocks

@@ -63,7 +63,7 @@ class Coordinator:
         return Core(
             world.plan.config,
             epoch=world.disk.begin_epoch(),
-            grader_of=lambda _key: world.named_grader(),
+            grader_of=lambda _key, _pinned: world.named_grader(),
             evaluation_sizes=world.plan.evaluation_sizes,
         )
 

@@ -71,8 +71,8 @@ class Reward(Section):
     """Worker processes that grade, per replica."""
     grade_timeout: Seconds = 30.0
     """Seconds after which a grade is given up and its worker killed."""
-    implementation: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z_][\w.]*$")] | None = None
-    """`module:Class` or `file.py:function` that scores in place of the environment; null is the environment."""
+    implementation: Annotated[str, Field(pattern=r"^([A-Za-z_][\w-]*|[^:]+:[A-Za-z_][\w.]*)$")] | None = None
+    """A registered name, `module:Class` or `file.py:function` that scores all rows; null is the environment."""
     functions: Annotated[tuple[RewardFunction, ...], Field(strict=False, max_length=MAX_FUNCTIONS)] = ()
     """Graders whose weighted sum scores in place of the environment, as `[{fn: gsm8k}, {fn: my.py:f, weight: 0.1}]`."""
 

@@ -111,6 +111,8 @@ class RewardSettings(ServiceSettings):
     """Endpoint of the coordinator."""
     bind: Endpoint
     """Endpoint on which rollouts reach this replica."""
+    edition: Annotated[int, Field(ge=0)] = 1
+    """Which of the run's reward implementations it is: 1 is the first; 0 stands by until `tetrad reward swap`."""
 
 
 class BroadcasterSettings(ServiceSettings):

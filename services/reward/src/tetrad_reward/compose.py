@@ -18,6 +18,7 @@ async def serve_reward(settings: RewardSettings, config: RunConfig, drain: async
         name=settings.name,
         bind=settings.bind,
         coordinator=settings.coordinator,
+        edition=settings.edition,
         metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,
     )

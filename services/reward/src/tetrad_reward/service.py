@@ -47,6 +47,8 @@ class Place:
     name: str
     bind: str
     coordinator: str
+    edition: int = 1
+    """Which of the run's reward implementations it is."""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
 
@@ -72,7 +74,7 @@ async def serve(transport: Transport, place: Place, grading: Grading, *, stop: a
             stack.callback(connection.close)
             workers = await stack.enter_async_context(Workers(num_workers=grading.num_workers, limits=grading.limits))
             desk = Desk(workers, grading.choice, observe=metrics.observe)
-            offer = await offer_of(desk, grading.choice)
+            offer = await offer_of(desk, grading.choice, edition=place.edition)
             replica = Replica(Reception(listener, desk), connection, workers, metrics, stop)
             port = await stack.enter_async_context(
                 exporter.serve(replica.pages(), host=place.metrics_host, port=place.metrics_port)
@@ -82,7 +84,7 @@ async def serve(transport: Transport, place: Place, grading: Grading, *, stop: a
     return ExitCode.OK
 
 
-async def offer_of(desk: Desk, choice: Choice) -> RewardOffer:
+async def offer_of(desk: Desk, choice: Choice, *, edition: int = 1) -> RewardOffer:
     """Load the graders of the run; raises ConfigFault where one cannot be had."""
     environments: list[EnvironmentOffer] = []
     for reference in choice.known_references():
@@ -95,7 +97,9 @@ async def offer_of(desk: Desk, choice: Choice) -> RewardOffer:
             EnvironmentOffer(name=name, grader_version=loaded.version, is_replayable=loaded.is_replayable)
         )
         log.info("grader_loaded", grader=reference, grader_version=loaded.version)
-    return RewardOffer(environments=tuple(environments), credit=desk.room, serves_any=choice.serves_any)
+    return RewardOffer(
+        environments=tuple(environments), credit=desk.room, serves_any=choice.serves_any, edition=edition
+    )
 
 
 def hello_of(place: Place, endpoint: str, *, port: int, offer: RewardOffer) -> Hello:

@@ -24,7 +24,7 @@ from tetrad_wire.messages.episodes import (
     StepEpisode,
 )
 from tetrad_wire.messages.leases import FailureKind
-from tetrad_wire.messages.membership import RewardRoute
+from tetrad_wire.messages.membership import RewardRoute, RouteUse
 
 log = get_logger(__name__)
 
@@ -118,6 +118,7 @@ class RewardPool:
         self._transport = transport
         self._name = name
         self._replicas: dict[Incarnation, Replica] = {}
+        self._unreachable: set[Incarnation] = set()
         self._changed = asyncio.Event()
 
     def follow(self, routes: Sequence[RewardRoute]) -> None:
@@ -128,13 +129,28 @@ class RewardPool:
             replica.is_gone.set()
             replica.connection.close()
         for incarnation, route in wanted.items():
-            if incarnation not in self._replicas:
-                self._replicas[incarnation] = Replica(route, self._connect(route))
-                self._changed.set()
-            self._replicas[incarnation].connection.recognise(PublicKey(route.public_key))
+            known = self._replicas.get(incarnation)
+            if known is None:
+                self._connect(route)
+            else:
+                if known.route != route:
+                    known.route = route
+                    self._changed.set()
+                known.connection.recognise(PublicKey(route.public_key))
 
-    def _connect(self, route: RewardRoute) -> Connection:
-        return self._transport.connect(route.endpoint, name=self._name, server_key=PublicKey(route.public_key))
+    def _connect(self, route: RewardRoute) -> None:
+        key = PublicKey(route.public_key)
+        try:
+            connection = self._transport.connect(route.endpoint, name=self._name, server_key=key)
+        except (ValueError, TransportError) as error:
+            # Another's mistake, and no reason to stop: the other replicas can be reached.
+            if route.incarnation not in self._unreachable:
+                self._unreachable.add(route.incarnation)
+                log.warning("reward_unreachable", name=route.name, endpoint=route.endpoint, error=str(error))
+            return
+        connection.recognise(key)
+        self._replicas[route.incarnation] = Replica(route, connection)
+        self._changed.set()
 
     async def choose(self, env_class: str, *, grader_version: str, timeout_s: float) -> Replica:
         """The replica with the fewest episodes that grades as pinned; wait for one up to `timeout_s`."""
@@ -150,14 +166,11 @@ class RewardPool:
             raise ReplicaLostError(f"no reward replica grades {env_class} as {grader_version or 'any'}") from None
 
     def _pick(self, env_class: str, grader_version: str) -> Replica | None:
-        fitting = [
-            replica
-            for replica in self._replicas.values()
-            if (version := replica.grades(env_class)) is not None and grader_version in ("", version)
-        ]
-        if not fitting and not grader_version:
-            # A class that no replica names is loaded by whichever opens its first episode.
-            fitting = list(self._replicas.values())
+        uses = (RouteUse.OPEN, RouteUse.PINNED) if grader_version else (RouteUse.OPEN,)
+        able = [replica for replica in self._replicas.values() if replica.route.use in uses]
+        naming = [replica for replica in able if replica.grades(env_class) is not None]
+        # A class that no replica names is loaded by whichever opens its first episode.
+        fitting = [one for one in naming if grader_version in ("", one.grades(env_class))] if naming else able
         return min(fitting, key=lambda replica: (replica.num_episodes, random.random()), default=None)
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from tetrad_learner.coordinator.registry import Registry
 from tetrad_testing.builders import a_device_order, a_heartbeat, a_hello, a_reward_offer
 from tetrad_transport import PeerId
 from tetrad_wire.ids import Incarnation, PolicyVersion, RunId
-from tetrad_wire.messages.membership import EnvironmentOffer, Role, RunState, WantedWeights
+from tetrad_wire.messages.membership import EnvironmentOffer, Role, RouteUse, RunState, WantedWeights
 
 PEER, OTHER = PeerId(b"peer"), PeerId(b"other")
 
@@ -110,8 +110,9 @@ def test_a_draining_reward_replica_gets_no_new_work(registry: Registry) -> None:
     registry.register(PEER, a_reward("reward-0", "v1"), 0.0)
     registry.hear(PEER, a_heartbeat(incarnation=Incarnation("reward-0"), is_draining=True), 1.0)
 
-    assert registry.desired().rewards == ()
+    assert [route.use for route in registry.desired().rewards] == [RouteUse.CLOSING]
     assert registry.grader_version("arithmetic") is None
+    assert registry.grader_version("arithmetic", pinned="v1") is None
 
 
 def test_the_grader_of_the_newest_replica_is_used(registry: Registry) -> None:

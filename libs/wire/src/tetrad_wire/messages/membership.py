@@ -152,6 +152,8 @@ class RewardOffer(msgspec.Struct, frozen=True, kw_only=True):
     """Episodes it holds at once."""
     serves_any: bool = False
     """Whether it grades rows of every environment class by one implementation."""
+    edition: int = 1
+    """Which of the run's reward implementations it belongs to: 1 is the first; 0 stands by until a swap names it."""
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,8 +209,19 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """What a colocated rollout's engine holds of its GPU; nil for everyone else."""
 
 
+class RouteUse(StrEnum):
+    """What rollouts may open on a reward replica; open episodes go on wherever they are."""
+
+    OPEN = "open"
+    """Episodes of any group."""
+    PINNED = "pinned"
+    """Episodes of groups that are pinned to its grader: another implementation has taken its place."""
+    CLOSING = "closing"
+    """Nothing: it leaves once its episodes are done."""
+
+
 class RewardRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """A reward replica that rollouts may open episodes on."""
+    """A reward replica that rollouts may reach."""
 
     name: str
     """Stable name of the replica, such as `reward-0`."""
@@ -218,6 +231,8 @@ class RewardRoute(msgspec.Struct, frozen=True, kw_only=True):
     offer: RewardOffer
     public_key: str = ""
     """Key by which it is known to the coordinator; empty where no keys are used."""
+    use: RouteUse = RouteUse.OPEN
+    """What may be opened there."""
 
 
 class WantedWeights(msgspec.Struct, frozen=True, kw_only=True):
@@ -240,7 +255,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     weights: WantedWeights | None = None
     """What engines should run; nil until the first version is published."""
     rewards: tuple[RewardRoute, ...] = ()
-    """Every reward replica that is there."""
+    """Every reward replica that holds or may hold episodes; those that stand by are left out."""
     broadcaster: str = ""
     """Endpoint of the broadcaster; empty while there is none."""
     broadcaster_key: str = ""

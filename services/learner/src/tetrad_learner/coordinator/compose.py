@@ -27,6 +27,7 @@ from tetrad_learner.coordinator.payloads import Payloads
 from tetrad_learner.coordinator.performer import Performer
 from tetrad_learner.coordinator.registry import Registry
 from tetrad_learner.coordinator.reporting import Reporting, seconds_since_start
+from tetrad_learner.coordinator.reward_swaps import RewardSwapMetrics, RewardSwaps
 from tetrad_learner.coordinator.run_folder import RunFolder, check_same_run, open_ledger
 from tetrad_learner.coordinator.sample_table import SampleTables
 from tetrad_learner.coordinator.service import Coordinator, restored_core
@@ -84,6 +85,7 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
                 metrics, config, folder, run=listener.stamp.run, epoch_steps=_steps_per_epoch(config, training)
             ),
             memory=MemoryLedger(metrics),
+            rewards=RewardSwaps(RewardSwapMetrics(metrics), registry, folder.path),
             payloads=Payloads(),
             handle=lambda _event: None,
             spawn=lambda _work: None,
@@ -108,8 +110,8 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
 def _core(performer: Performer, *, epoch: int) -> Core:
     """The core of this run, as the ledger left it."""
 
-    def grader_of(key: GroupKey) -> str | None:
-        return performer.registry.grader_version(performer.tasks.prompt(key).env_class)
+    def grader_of(key: GroupKey, pinned: str) -> str | None:
+        return performer.registry.grader_version(performer.tasks.prompt(key).env_class, pinned=pinned)
 
     core = Core(
         core_config(performer.config, num_steps=performer.num_steps),

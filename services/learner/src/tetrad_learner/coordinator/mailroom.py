@@ -82,15 +82,15 @@ class Mailroom:
     def tell_everyone(self) -> None:
         """Send the full desired state to every member."""
         for record in list(self._registry.members.values()):
-            self.tell(record.peer)
+            self.tell(record.peer, should_drain=record.hello.incarnation in self._registry.rewards.dismissed)
 
     def send_away(self, peer: PeerId) -> None:
         """Have a process leave whose place another start has taken; the two would drive each other out for ever."""
         self._send(peer, self._registry.desired(should_drain=True))
 
-    def tell(self, peer: PeerId, *, should_register: bool = False) -> None:
+    def tell(self, peer: PeerId, *, should_register: bool = False, should_drain: bool = False) -> None:
         """Send the full desired state to one peer."""
-        self._send(peer, self._registry.desired(should_register=should_register))
+        self._send(peer, self._registry.desired(should_register=should_register, should_drain=should_drain))
 
     def _to_engine(self, engine: Incarnation, body: msgspec.Struct) -> bool:
         record: MemberRecord | None = self._registry.members.get(engine)

@@ -27,6 +27,7 @@ from tetrad_learner.coordinator.payloads import Payloads
 from tetrad_learner.coordinator.rank_set import RankSet, start_ranks
 from tetrad_learner.coordinator.registry import Registry
 from tetrad_learner.coordinator.reporting import Reporting
+from tetrad_learner.coordinator.reward_swaps import RewardSwaps
 from tetrad_learner.coordinator.rows import mini_batch_ends
 from tetrad_learner.coordinator.run_folder import RunFolder
 from tetrad_learner.coordinator.sample_table import TableRow, rows_of
@@ -65,6 +66,7 @@ class Performer:
     loading: Loading
     reporting: Reporting
     memory: MemoryLedger
+    rewards: RewardSwaps
     payloads: Payloads
     handle: Raise
     spawn: Spawn

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tetrad_learner.coordinator.reward_editions import RewardEditions
 from tetrad_transport import PeerId, PublicKey
 from tetrad_transport.keys.role import NOBODY
 from tetrad_wire.ids import Incarnation, RunId
@@ -11,8 +12,10 @@ from tetrad_wire.messages.membership import (
     DeviceOrder,
     Heartbeat,
     Hello,
+    RewardOffer,
     RewardRoute,
     Role,
+    RouteUse,
     RunState,
     WantedWeights,
 )
@@ -52,6 +55,8 @@ class Registry:
     """The same by role: few reward replicas are asked for often, among many rollouts."""
     replaced: set[Incarnation] = field(default_factory=set)
     """Starts whose name another start has taken: one that comes back, late or thawed, is not taken in again."""
+    rewards: RewardEditions = field(default_factory=RewardEditions)
+    """Which reward replicas grade what."""
 
     def register(self, peer: PeerId, hello: Hello, now: float, *, key: PublicKey = NOBODY) -> bool:
         """Add or refresh a member; return whether it is new."""
@@ -115,20 +120,27 @@ class Registry:
         self.device = order
         self.generation += 1
 
-    def grader_version(self, env_class: str) -> str | None:
-        """The grader that the newest willing reward replica uses for an environment; None without a replica.
+    def grader_version(self, env_class: str, *, pinned: str = "") -> str | None:
+        """The grader of a group: the pinned one while somebody offers it, else that of the current edition.
 
-        Empty, and so not pinned, for a class that no replica names: it is loaded when its first episode is opened.
+        The newest willing replica decides; None without a replica. Empty, and so not pinned, for a class that no
+        replica names: it is loaded when its first episode is opened.
         """
         version = None
-        for record in self.of_role(Role.REWARD):
-            if record.hello.reward is None or record.is_draining:
-                continue
-            version = version or ""
-            for offer in record.hello.reward.environments:
-                if offer.name == env_class or record.hello.reward.serves_any:
-                    version = offer.grader_version
+        for route in self._routes():
+            named = named_grader(route.offer, env_class)
+            if pinned and named == pinned and route.use is not RouteUse.CLOSING:
+                return pinned
+            if route.use is RouteUse.OPEN:
+                version = version or ""
+                version = version if named is None else named
         return version
+
+    def take_over(self) -> bool:
+        """Let the wanted reward take over if it is there; return whether it did."""
+        records = list(self.of_role(Role.REWARD))
+        willing = [record.hello for record in records if not record.is_draining]
+        return self.rewards.take_over([record.hello for record in records], willing=willing)
 
     def desired(self, *, should_register: bool = False, should_drain: bool = False) -> Desired:
         """The full state, as every member gets it."""
@@ -150,11 +162,19 @@ class Registry:
 
     def _routes(self) -> Iterator[RewardRoute]:
         for record in self.of_role(Role.REWARD):
-            if record.hello.reward is not None and not record.is_draining:
+            use = self.rewards.use(record.hello, is_draining=record.is_draining)
+            if record.hello.reward is not None and use is not None:
                 yield RewardRoute(
                     name=record.hello.name,
                     incarnation=record.hello.incarnation,
                     endpoint=record.hello.endpoint,
                     offer=record.hello.reward,
                     public_key=record.key,
+                    use=use,
                 )
+
+
+def named_grader(offer: RewardOffer, env_class: str) -> str | None:
+    """Return the grader that a replica names for an environment; None where it names none."""
+    fitting = [one.grader_version for one in offer.environments if one.name == env_class or offer.serves_any]
+    return fitting[-1] if fitting else None

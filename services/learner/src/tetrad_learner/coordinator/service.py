@@ -239,7 +239,7 @@ class Coordinator:
         if performer.registry.generation != generation:
             self._tell(peer, record.hello.role)
         else:
-            performer.mailroom.tell(peer)
+            performer.mailroom.tell(peer, should_drain=beat.incarnation in performer.registry.rewards.dismissed)
 
     def _tell(self, peer: PeerId, role: Role) -> None:
         """Tell everyone of a change among those whom others rely on; otherwise only the one that has changed."""
@@ -275,6 +275,7 @@ class Coordinator:
             self._last_tick = now
             self._check_members(now)
             self._bury_holders(now)
+            self._swap_rewards()
             self._handle(ev.Ticked(now=now))
             self._export()
 
@@ -308,7 +309,18 @@ class Coordinator:
                 log.info("device_holder_gone", incarnation=engine, process=holder.process)
                 self._handle(ev.EngineGone(now=now, incarnation=engine))
 
+    def _swap_rewards(self) -> None:
+        """Open new groups on the reward that the run's folder asks for; let go what it has replaced."""
+        performer, core = self._performer, self._core
+        if performer.rewards.look():
+            performer.mailroom.tell_everyone()
+        if not performer.rewards.are_retiring:
+            return
+        for record in performer.rewards.dismiss(leases=core.leases.leases, pinned=core.groups.begun_graders):
+            performer.mailroom.tell(record.peer, should_drain=True)
+
     def _export(self) -> None:
+        self._performer.rewards.export()
         reporting = self._performer.reporting
         reporting.open_groups.set(self._core.groups.num_open)
         reporting.leases.set(len(self._core.leases.leases))

@@ -35,7 +35,7 @@ class Harness:
         self.epoch += 1
         self.effects.clear()
         self.core = Core(
-            self.config, epoch=self.epoch, grader_of=lambda _key: self.grader, evaluation_sizes=self.evaluation
+            self.config, epoch=self.epoch, grader_of=lambda _key, _pinned: self.grader, evaluation_sizes=self.evaluation
         )
         restore(self.core, self.image, now=self.now)
 

@@ -609,7 +609,7 @@ class Core:
         while not self.state.is_over and self._may_draw() and self._may_lease():
             if not self.engines.room(wanted.digest):
                 return
-            if self._grader_of(training(self.groups.cursor)) is None:
+            if self._grader_of(training(self.groups.cursor), "") is None:
                 return
             self._lease(self.groups.draw(self.config.group_size), wanted, now)
 
@@ -636,7 +636,7 @@ class Core:
 
     def _lease(self, group: Group, wanted: Version, now: float) -> None:
         engine = self.engines.choose(wanted.digest, avoided=group.avoided)
-        grader = self._grader_of(group.key)
+        grader = self._grader_of(group.key, group.grader_version if group.num_filled else "")
         if engine is None or grader is None or not self._pin_grader(group, grader):
             return
         lease = self.leases.grant(group, engine=engine.incarnation, version=wanted.number, now=now)

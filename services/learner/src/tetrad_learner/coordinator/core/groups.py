@@ -107,6 +107,12 @@ class GroupBook:
     num_complete: int = 0
     """Training groups that wait to be sealed."""
 
+    @property
+    def begun_graders(self) -> set[str]:
+        """The graders of groups that have samples and miss some."""
+        begun = (group for group in self.groups.values() if group.num_filled and not group.is_complete)
+        return {group.grader_version for group in begun}
+
     def draw(self, size: int) -> Group:
         """Move the cursor on and open the group."""
         key = training(self.cursor)

@@ -16,8 +16,9 @@ class GroupKey(NamedTuple):
     draw: Draw
 
 
-GraderLookup = Callable[[GroupKey], str | None]
-"""The grader version that a replica would use for a group now; None while no replica serves it."""
+GraderLookup = Callable[[GroupKey, str], str | None]
+"""The grader version for a group now: the given one, to which it is pinned, while a replica offers that, else the
+current one; None while no replica serves it."""
 
 
 def training(draw: int) -> GroupKey:
