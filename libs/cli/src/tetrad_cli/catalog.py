@@ -46,9 +46,13 @@ BUILTINS: Final[Mapping[str, Builtin]] = {
     "status": Builtin("tetrad_cli.commands.status:main", "show the processes of a run"),
     "logs": Builtin("tetrad_cli.commands.logs:main", "show or follow the logs of a run"),
     "scale": Builtin("tetrad_cli.commands.scale:main", "change the number of replicas: rollout=3"),
+    "reward": Builtin("tetrad_cli.commands.reward:main", "swap the reward implementation of a run, or show it"),
     "plan": Builtin("tetrad_cli.commands.plan:main", "print the arithmetic of a run before anything loads"),
     "keys": Builtin("tetrad_cli.commands.keys:main", "make, list, rotate and revoke the keys of services"),
     "doctor": Builtin("tetrad_cli.commands.doctor:main", "look at this machine"),
+    "conformance": Builtin(
+        "tetrad_cli.commands.conformance:main", "try a reward service of another make, rule by rule"
+    ),
     "data": Builtin("tetrad_cli.data:command", "make and inspect datasets and models"),
 }
 

@@ -1,0 +1,1 @@
+"""Black-box checks of services that others wrote, in whatever language: what `tetrad conformance` runs."""
