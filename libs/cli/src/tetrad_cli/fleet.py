@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from tetrad_cli.launch.roles import OnExit, Role
-from tetrad_cli.places import CLEAR_TCP, KEYS, places
+from tetrad_cli.places import CLEAR_TCP, KEYS, Places, places
 from tetrad_config import RunConfig, gpus_of_engines, thread_environment, threads_per_process
+from tetrad_config.reward_record import FIRST, Edition
 
 MAX_REPLICAS: Final = 256
 PREFIX: Final = "TETRAD_"
@@ -35,25 +36,20 @@ def fleet(
     gpus: Sequence[str] = (),
     skip_step: int | None = None,
     bind: str | None = None,
+    edition: Edition = FIRST,
 ) -> list[Role]:
     """Return the roles of a run; sockets are in `runtime_dir`, threads are shared among `num_cores`.
 
     `gpus` are the visible ones, as CUDA_VISIBLE_DEVICES names them; engines are spread over them.
     `skip_step` is for the learner: the poisoned training step that the run goes on without. `bind` is where the
-    coordinator is on the network; None keeps everything on this host.
+    coordinator is on the network; None keeps everything on this host. `edition` is of the reward.
     """
     cores = num_cores if num_cores is not None else len(os.sched_getaffinity(0))
     computing = thread_environment(threads_per_process(config, cores))
     light = thread_environment(1)
     where = places(runtime_dir, bind=bind)
     skipping = {} if skip_step is None else {"TETRAD_SKIP_STEP": str(skip_step)}
-    shared = {
-        "TETRAD_RUN_DIR": str(run_dir),
-        "TETRAD_RUN_CONFIG": str(run_dir / "config.yaml"),
-        "TETRAD_COORDINATOR": where.coordinator,
-        "TETRAD_NAME": "{name}",
-        "TETRAD_METRICS_PORT": "{port}",
-    }
+    shared = _shared(run_dir, where)
     return [
         Role(
             name="learner",
@@ -72,16 +68,46 @@ def fleet(
             stage=1,
             env={**light, **shared, "TETRAD_BIND": where.broadcaster},
         ),
-        Role(
-            name="reward",
-            argv=_module("tetrad_reward"),
-            stage=1,
-            replicas=config.reward.num_replicas,
-            max_replicas=MAX_REPLICAS,
-            env={**light, **shared, "TETRAD_BIND": where.reward},
-        ),
+        reward_role(config, edition=edition, run_dir=run_dir, where=where),
         _rollouts(config, env={**computing, **shared}, gpus=gpus_of_engines(config, gpus)),
     ]
+
+
+def reward_role(
+    config: RunConfig, *, edition: Edition, run_dir: Path, where: Places, run_config: Path | None = None
+) -> Role:
+    """Return the role of one implementation of the reward; it reads `run_config`, or the run's own where that is None.
+
+    Replicas of later editions have names of their own: they start while those of the one before still serve.
+    """
+    label = "reward" if edition.number == FIRST.number else f"reward-v{edition.number}"
+    shared = _shared(run_dir, where)
+    return Role(
+        name="reward",
+        label=label,
+        argv=_module("tetrad_reward"),
+        stage=1,
+        replicas=0 if edition.endpoints else config.reward.num_replicas,
+        max_replicas=MAX_REPLICAS,
+        outside=f"others keep the reward, at {', '.join(edition.endpoints)}" if edition.endpoints else "",
+        env={
+            **thread_environment(1),
+            **shared,
+            "TETRAD_RUN_CONFIG": str(run_config or shared["TETRAD_RUN_CONFIG"]),
+            "TETRAD_EDITION": str(edition.number),
+            "TETRAD_BIND": where.reward_of(label),
+        },
+    )
+
+
+def _shared(run_dir: Path, where: Places) -> dict[str, str]:
+    return {
+        "TETRAD_RUN_DIR": str(run_dir),
+        "TETRAD_RUN_CONFIG": str(run_dir / "config.yaml"),
+        "TETRAD_COORDINATOR": where.coordinator,
+        "TETRAD_NAME": "{name}",
+        "TETRAD_METRICS_PORT": "{port}",
+    }
 
 
 def _rollouts(config: RunConfig, *, env: Mapping[str, str], gpus: tuple[tuple[str, ...], ...]) -> Role:

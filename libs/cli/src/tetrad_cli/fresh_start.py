@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tetrad_config import RunConfig, is_resolved, learning_changes, load_resolved
+from tetrad_config.reward_record import FOLDER
 from tetrad_config.trainer import ResumeMode
 from tetrad_runtime.exits import ConfigFault
 
@@ -28,6 +29,7 @@ WRITTEN: Final = (
     "tensorboard",
     "logs",
     "poisoned",
+    FOLDER,
     "metrics.jsonl",
     "summary.json",
     "curve.png",

@@ -2,16 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from tetrad_cli.announce import redirect_output
 from tetrad_cli.fleet import child_environment, fleet
 from tetrad_cli.fresh_start import begin
+from tetrad_cli.launch.desk import Operation
 from tetrad_cli.launch.session import Plan, launch
-from tetrad_cli.places import asked_bind
+from tetrad_cli.places import CLEAR_TCP, KEYS, Places, asked_bind, places
 from tetrad_cli.prepared import Prepared
+from tetrad_cli.reward_resumed import with_current_reward
+from tetrad_cli.reward_swap import OPERATION, RewardSwap
 from tetrad_config import visible_gpus
 from tetrad_telemetry import logs
 
@@ -27,10 +30,13 @@ def launch_run(
     is_background: bool = False,
 ) -> int:
     """Run to the end and return the exit code; `beside` runs while the run does."""
+    prepared, edition, about_reward = with_current_reward(prepared)
 
     def on_claimed() -> None:
         if (notice := begin(prepared.config, prepared.run_dir)) is not None:
             announce(f"note: {notice}")
+        if about_reward is not None:
+            announce(f"note: {about_reward}")
         prepared.write_config()
         log_path = prepared.run_dir / "logs" / LAUNCHER_LOG
         log_path.parent.mkdir(exist_ok=True)
@@ -47,14 +53,26 @@ def launch_run(
             gpus=visible_gpus(os.environ),
             skip_step=prepared.skip_step,
             bind=bind,
+            edition=edition,
         ),
         env=child_environment(os.environ),
         announce=announce,
         on_claimed=on_claimed,
         on_up=on_up,
+        operations=lambda runtime: _swaps(prepared.run_dir, places(runtime, bind=bind)),
         beside=beside,
     )
     return launch(plan)
+
+
+def _swaps(run_dir: Path, where: Places) -> Mapping[str, Operation]:
+    swap = RewardSwap(
+        run_dir=run_dir,
+        where=where,
+        is_clear_tcp_allowed=os.environ.get(CLEAR_TCP) == "1",
+        has_keys=KEYS in os.environ,
+    )
+    return {OPERATION: swap.perform}
 
 
 def introduce(prepared: Prepared, announce: Callable[[str], None]) -> None:

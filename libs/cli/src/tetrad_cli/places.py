@@ -14,6 +14,7 @@ from tetrad_runtime.exits import ConfigFault
 BIND: Final = "TETRAD_BIND"
 KEYS: Final = "TETRAD_KEYS"
 CLEAR_TCP: Final = "TETRAD_ALLOW_CLEAR_TCP"
+REWARD_SOCKET: Final = "/reward-{index}"
 # Every address of this host; nobody can be told to connect to it.
 WILDCARDS: Final = ("0.0.0.0", "*", "[::]")  # noqa: S104 - refused
 
@@ -27,13 +28,19 @@ class Places:
     reward: str
     """`{index}` stands for the number of the replica."""
 
+    def reward_of(self, label: str) -> str:
+        """Endpoint of reward replicas whose names begin so; a port is any in any case."""
+        if not self.reward.endswith(REWARD_SOCKET):
+            return self.reward
+        return f"{self.reward.removesuffix(REWARD_SOCKET)}/{label}-{{index}}"
+
 
 def private_places(runtime_dir: Path) -> Places:
     """Sockets of this host, for its user alone."""
     return Places(
         coordinator=f"ipc://{runtime_dir}/coordinator",
         broadcaster=f"ipc://{runtime_dir}/broadcaster",
-        reward=f"ipc://{runtime_dir}/reward-{{index}}",
+        reward=f"ipc://{runtime_dir}{REWARD_SOCKET}",
     )
 
 

@@ -148,7 +148,6 @@ class RewardPool:
                 self._unreachable.add(route.incarnation)
                 log.warning("reward_unreachable", name=route.name, endpoint=route.endpoint, error=str(error))
             return
-        connection.recognise(key)
         self._replicas[route.incarnation] = Replica(route, connection)
         self._changed.set()
 

@@ -24,9 +24,13 @@ class Request:
     """What a command asks of the launcher."""
 
     op: str
-    """`status`, `scale` or `down`."""
+    """`status`, `scale`, `down`, or one of the plan's own."""
     replicas: dict[str, int] | None = None
     """For `scale`: how many of each role."""
+    words: tuple[str, ...] = ()
+    """What one of the plan's own is about."""
+    deadlines_s: dict[str, float] | None = None
+    """How long each part of one of the plan's own may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,8 @@ class Reply:
     phase: str = ""
     pid: int = 0
     instances: tuple[InstanceStatus, ...] = ()
+    said: tuple[str, ...] = ()
+    """What the user should know of how it went."""
 
 
 class ControlError(Exception):
@@ -118,7 +124,8 @@ async def _exchange(path: Path, request: Request) -> Reply:
         await writer.drain()
         fields = json.loads(await reader.readline() or b"null")
         rows = tuple(InstanceStatus(**row) for row in fields.pop("instances"))
-        return Reply(**fields, instances=rows)
+        said = tuple(fields.pop("said"))
+        return Reply(**fields, instances=rows, said=said)
     finally:
         writer.close()
 

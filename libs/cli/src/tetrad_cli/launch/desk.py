@@ -5,7 +5,7 @@ Owns nothing: it asks the supervisor and sets the session's stop event.
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from tetrad_cli.launch.control import InstanceStatus, Reply, Request
 from tetrad_cli.launch.instance import Instance
@@ -15,11 +15,28 @@ from tetrad_telemetry.logs import get_logger
 log = get_logger("tetrad_cli.launch")
 
 
+class RefusedError(Exception):
+    """An operation of the plan's own cannot be done; the message says why and what would help."""
+
+
+Operation = Callable[[Supervisor, Request], Awaitable[tuple[str, ...]]]
+"""One of the plan's own; returns what the user should know, raises RefusedError."""
+
+
 class Desk:
     """The launcher's answers to `tetrad status`, `scale` and `down`."""
 
-    def __init__(self, supervisor: Supervisor, *, run: str, phase: Callable[[], str], stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        *,
+        run: str,
+        phase: Callable[[], str],
+        stop: asyncio.Event,
+        operations: Mapping[str, Operation],
+    ) -> None:
         self._supervisor = supervisor
+        self._operations = operations
         self._run = run
         self._phase = phase
         self._stop = stop
@@ -34,8 +51,17 @@ class Desk:
             case "down":
                 self._stop.set()
                 return self._status()
+            case _ if request.op in self._operations:
+                return await self._operate(request)
             case _:
                 return Reply(ok=False, error=f"no such request: {request.op}")
+
+    async def _operate(self, request: Request) -> Reply:
+        try:
+            said = await self._operations[request.op](self._supervisor, request)
+        except (RefusedError, ScaleError, StartFailedError) as error:
+            return Reply(ok=False, error=str(error))
+        return self._status(said)
 
     async def _scale(self, replicas: Mapping[str, int]) -> Reply:
         try:
@@ -46,9 +72,9 @@ class Desk:
             return Reply(ok=False, error=str(error))
         return self._status()
 
-    def _status(self) -> Reply:
+    def _status(self, said: tuple[str, ...] = ()) -> Reply:
         rows = tuple(row_of(one) for one in self._supervisor.instances)
-        return Reply(ok=True, run=self._run, phase=self._phase(), pid=os.getpid(), instances=rows)
+        return Reply(ok=True, run=self._run, phase=self._phase(), pid=os.getpid(), instances=rows, said=said)
 
 
 def row_of(one: Instance) -> InstanceStatus:

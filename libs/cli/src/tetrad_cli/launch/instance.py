@@ -66,6 +66,7 @@ class Instance:
         self._host = host
         self._child: Child | None = None
         self._stop = asyncio.Event()
+        self._is_terminated = False
         self._history = CrashHistory(role.restarts, ends_run=role.on_exit is OnExit.ENDS_RUN)
         self._task: asyncio.Task[None] | None = None
 
@@ -87,7 +88,8 @@ class Instance:
         """Ask the process to drain; after the grace kill it and all that it started. Returns when it is gone."""
         self._move(Event.ASKED_TO_STOP)
         # Once only: to a service, a second SIGTERM means that it should hurry.
-        if self._child is not None and not self._stop.is_set():
+        if self._child is not None and not self._is_terminated:
+            self._is_terminated = True
             self._child.terminate()
         self._stop.set()
         if self._task is None:
@@ -98,6 +100,15 @@ class Instance:
             log.warning("instance_killed", instance=self.name, pid=self.pid, grace_s=grace)
             self._host.children.kill_remains(self.name, leader=self._child.pid)
             await asyncio.wait({self._task}, timeout=KILL_DEADLINE_S)
+
+    async def let_go(self, *, deadline_s: float) -> bool:
+        """Wait for the process to leave by itself, which others have asked it to; return whether it did in time."""
+        self._move(Event.ASKED_TO_STOP)
+        self._stop.set()
+        if self._task is None:
+            return True
+        _done, late = await asyncio.wait({self._task}, timeout=deadline_s)
+        return not late
 
     async def _keep_alive(self) -> None:
         while not self._stop.is_set():

@@ -38,6 +38,10 @@ class Role:
     replicas: int = 1
     max_replicas: int = 1
     """Limit of `scale`; 1 means that there is always exactly one."""
+    label: str = ""
+    """What the names of its replicas begin with where that is not the role's name."""
+    outside: str = ""
+    """Where its processes are if others keep them; empty where the launcher does."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the launcher's own; `{index}`, `{name}` and `{port}` in values are replaced."""
     gpus: tuple[tuple[str, ...], ...] = ()
@@ -55,7 +59,9 @@ class Role:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be."""
-        if not 1 <= self.replicas <= self.max_replicas:
+        if self.outside and self.replicas:
+            raise ValueError(f"role {self.name}: {self.replicas} replicas of processes that others keep")
+        if not self.outside and not 1 <= self.replicas <= self.max_replicas:
             raise ValueError(
                 f"role {self.name}: {self.replicas} replicas; between 1 and {self.max_replicas} are possible"
             )
@@ -64,7 +70,7 @@ class Role:
 
     def instance_name(self, index: int) -> str:
         """Return the name of a replica, e.g. `rollout-0`; a role that cannot be scaled has no numbers."""
-        return f"{self.name}-{index}" if self.max_replicas > 1 else self.name
+        return f"{self.label or self.name}-{index}" if self.max_replicas > 1 else self.name
 
     def environment(self, index: int, *, port: int) -> dict[str, str]:
         """Return the role's variables for one replica."""

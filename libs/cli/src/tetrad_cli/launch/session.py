@@ -14,7 +14,7 @@ from typing import Final
 
 from tetrad_cli.launch import children, control
 from tetrad_cli.launch.claim import claim
-from tetrad_cli.launch.desk import Desk
+from tetrad_cli.launch.desk import Desk, Operation
 from tetrad_cli.launch.instance import Host, Instance
 from tetrad_cli.launch.logfiles import Logs
 from tetrad_cli.launch.roles import OnExit, Role
@@ -54,6 +54,8 @@ class Plan:
     """Called once the run directory is ours alone; writes what the processes will read there."""
     on_up: Callable[[], None] = lambda: None
     """Called once, when everything is up."""
+    operations: Callable[[Path], Mapping[str, Operation]] = lambda _runtime: {}
+    """What the control socket understands beside `status`, `scale` and `down`."""
     beside: Callable[[asyncio.Event], Awaitable[None]] | None = None
     """Runs while the run does, for instance a live view; the event says that the run is over."""
 
@@ -85,7 +87,13 @@ class _Session:
         roles = self.plan.roles(self.runtime)
         async with AsyncExitStack() as stack:
             supervisor = await stack.enter_async_context(self._supervisor(roles))
-            desk = Desk(supervisor, run=self.plan.run, phase=lambda: self.phase, stop=self.stop)
+            desk = Desk(
+                supervisor,
+                run=self.plan.run,
+                phase=lambda: self.phase,
+                stop=self.stop,
+                operations=self.plan.operations(self.runtime),
+            )
             await stack.enter_async_context(control.serve(self.plan.run_dir, desk.answer, runtime_dir=self.runtime))
             await stack.enter_async_context(_beside(self.plan))
             self._take_signals()

@@ -19,6 +19,8 @@ from tetrad_telemetry.logs import get_logger
 
 log = get_logger("tetrad_cli.launch")
 
+READY_PATH: Final = "/readyz"
+
 
 class StartFailedError(Exception):
     """An instance was not ready in time or gave up; carries its name, for the tail of its log."""
@@ -50,7 +52,7 @@ class Supervisor:
     def __init__(
         self, roles: Sequence[Role], *, host: Host, targets_path: Path, run: str, announce: Callable[[str], None]
     ) -> None:
-        self.roles: Final = {role.name: role for role in roles}
+        self.roles: Final[dict[str, Role]] = {role.name: role for role in roles}
         self.ended: Final[asyncio.Future[RunEnd]] = asyncio.get_running_loop().create_future()
         """Set when the run is over by itself: its learner left, or a role has nobody left."""
         self._host = host
@@ -58,6 +60,8 @@ class Supervisor:
         self._targets_path = targets_path
         self._run = run
         self._instances: dict[str, list[Instance]] = {role.name: [] for role in roles}
+        self._beside: list[Instance] = []
+        """Of a role that is to take another's place."""
         self._leaving: set[Instance] = set()
         self._locks = {role.name: asyncio.Lock() for role in roles}
         self._is_closing = False
@@ -66,7 +70,7 @@ class Supervisor:
     def instances(self) -> list[Instance]:
         """All instances, in the order in which roles start; those that are being retired come last."""
         staying = [instance for role in self._by_stage() for instance in self._instances[role.name]]
-        return [*staying, *self._leaving]
+        return [*staying, *self._beside, *self._leaving]
 
     async def up(self) -> None:
         """Start stage after stage, each once the one before is healthy, then wait until the work has begun.
@@ -74,7 +78,7 @@ class Supervisor:
         Raises StartFailedError for the first instance that is late or gives up.
         """
         for stage in sorted({role.stage for role in self.roles.values()}):
-            names = [role.name for role in self.roles.values() if role.stage == stage]
+            names = [role.name for role in self.roles.values() if role.stage == stage and not role.outside]
             await all_of(*(self.scale(name, self.roles[name].replicas) for name in names))
         await all_of(*(self._settled(instance) for instance in self.instances))
 
@@ -88,6 +92,49 @@ class Supervisor:
             added, removed = self._resize(role, replicas)
             self.write_targets()
             await all_of(*(self._healthy(one) for one in added), *(self._retire(one) for one in removed))
+
+    def lock_of(self, role_name: str) -> asyncio.Lock:
+        """Held while the replicas of a role change."""
+        return self._locks[role_name]
+
+    async def start_beside(self, role: Role, *, deadline_s: float) -> None:
+        """Start the replicas of a role that is to take the place of the one with its name, and wait until they work.
+
+        Raises StartFailedError, and ScaleError while the run is stopping; then nothing of it is left.
+        """
+        if self._is_closing:
+            raise ScaleError("the run is stopping")
+        self._beside = [Instance(role, index, host=self._host) for index in range(role.replicas)]
+        for instance in self._beside:
+            instance.start()
+        try:
+            await all_of(*(self._working(instance, deadline_s=deadline_s) for instance in self._beside))
+        except BaseException:
+            await self.drop_beside()
+            raise
+
+    async def drop_beside(self) -> None:
+        """Stop what was started beside a role."""
+        await asyncio.gather(*(self._retire(one) for one in self._beside))
+        self._beside = []
+
+    def replace(self, role: Role) -> list[Instance]:
+        """Put what was started beside a role in its place; return the old instances, which the caller has to let go."""
+        old, self._instances[role.name] = self._instances[role.name], self._beside
+        self._beside = []
+        self.roles[role.name] = role
+        for instance in self._instances[role.name]:
+            # One that has given up in between is told of at once.
+            instance.ended.add_done_callback(partial(self._on_ended, instance))
+        self._leaving.update(old)
+        self.write_targets()
+        return old
+
+    async def let_go(self, instance: Instance, *, deadline_s: float) -> bool:
+        """Wait until a replaced instance has left by itself, then stop it; return whether it did in time."""
+        is_gone = await instance.let_go(deadline_s=deadline_s)
+        await self._retire(instance)
+        return is_gone
 
     async def down(self, *, grace_s: float | None = None) -> None:
         """Stop every instance, the last stage first; each has the grace of its role unless one is given."""
@@ -113,6 +160,8 @@ class Supervisor:
         role = self.roles.get(role_name)
         if role is None:
             raise ScaleError(f"there is no role {role_name!r}; roles are {', '.join(self.roles)}")
+        if role.outside:
+            raise ScaleError(f"{role_name}={replicas}: {role.outside}")
         if not 1 <= replicas <= role.max_replicas:
             limit = f"1 to {role.max_replicas} are possible" if role.max_replicas > 1 else "there is always exactly one"
             raise ScaleError(f"{role_name}={replicas}: {limit}")
@@ -139,6 +188,13 @@ class Supervisor:
     async def _healthy(self, instance: Instance) -> None:
         limit_s = instance.role.start_deadline_s
         await self._await(instance, instance.healthy.wait(), limit_s=limit_s, aim="healthy")
+
+    async def _working(self, instance: Instance, *, deadline_s: float) -> None:
+        async def until_ready() -> None:
+            await instance.healthy.wait()
+            await instance.wait_for(READY_PATH)
+
+        await self._await(instance, until_ready(), limit_s=deadline_s, aim="ready")
 
     async def _settled(self, instance: Instance) -> None:
         path = instance.role.settled_path
