@@ -14,6 +14,7 @@ from tetrad_learner.coordinator.loggers.guarded import Failures
 from tetrad_learner.coordinator.memory_ledger import MemoryLedger
 from tetrad_learner.coordinator.metric_names import NAMES
 from tetrad_learner.coordinator.reporting import Reporting
+from tetrad_learner.coordinator.reward_swaps import RewardSwapMetrics
 from tetrad_learner.coordinator.sample_table import SampleTables
 from tetrad_reward.metrics import RewardMetrics
 from tetrad_rollout.metrics import RolloutMetrics
@@ -123,6 +124,7 @@ def recorded() -> dict[str, list[Row]]:
     Reporting(learner, [], samples_per_step=1, steps_per_epoch=1, tables=SampleTables(interval=OFF))
     Failures(learner)
     MemoryLedger(learner)
+    RewardSwapMetrics(learner)
     RolloutMetrics(rollout)
     RewardMetrics(reward)
     BroadcasterMetrics(broadcaster)

@@ -4,6 +4,7 @@ import argparse
 import ast
 import enum
 import inspect
+import json
 import sys
 import typing
 from collections.abc import Iterable, Mapping
@@ -14,9 +15,10 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from tetrad_wire import PROTOCOL_VERSION, ids
+from tetrad_wire import PROTOCOL_VERSION, Message, encode, ids
 from tetrad_wire.arrays import DTYPES
 from tetrad_wire.catalog import KINDS
+from tetrad_wire.codec import unpack
 from tetrad_wire.envelope import BufferSpec, Header
 from tetrad_wire.errors import Violation
 from tetrad_wire.limits import Limits
@@ -32,6 +34,38 @@ TOPICS: Final[Mapping[str, ModuleType]] = {
     "Weights": weights,
     "Steps": steps,
 }
+_REWARD: Final = ids.Incarnation("5f0c3a9d1b2e4f68")
+_HELLO: Final = membership.Hello(
+    role=membership.Role.REWARD,
+    name="reward-node",
+    incarnation=_REWARD,
+    endpoint="tcp://127.0.0.1:7001",
+    host="host-1",
+    pid=4711,
+    reward=membership.RewardOffer(
+        environments=(membership.EnvironmentOffer(name="arithmetic", grader_version="node-sum-1"),),
+        credit=4096,
+        edition=0,
+    ),
+)
+_DESIRED: Final = membership.Desired(
+    generation=12, state=membership.RunState.RUNNING, run=ids.RunId("demo-1f2e3d4c"), heartbeat_s=1.0, liveness_s=6.0
+)
+_BEAT: Final = membership.Heartbeat(incarnation=_REWARD, generation=12, credit=4096)
+_OPEN: Final = episodes.OpenEpisodes(
+    episodes=("4294967301-0-0",),
+    env_class="arithmetic",
+    messages=(leases.ChatMessage("user", "37+58="),),
+    ground_truth="95",
+    seeds=(1,),
+    grader_version="node-sum-1",
+)
+_OPENED: Final = episodes.EpisodesOpened(prompts=(_OPEN.messages,), grader_version="node-sum-1")
+_STEP: Final = episodes.StepEpisode(episode="4294967301-0-0", turn=0, action="95")
+_STEPPED: Final = episodes.EpisodeStepped(
+    episode="4294967301-0-0", turn=0, outcome=episodes.GradeOutcome.OK, reward=1.0, extracted="95"
+)
+_BYE: Final = membership.Bye(incarnation=_REWARD, reason="drained")
 PLAIN_TYPES: Final = {int: "integer", float: "float", str: "text", bool: "boolean", object: "any", type(None): "nil"}
 
 
@@ -60,8 +94,52 @@ def render() -> str:
         dtypes=", ".join(f"`{name}`" for name in DTYPES),
         limits=limits_table(),
         violations=members_table(Violation),
+        examples=examples(),
         kinds=index() + "".join(topic(name, module) for name, module in TOPICS.items()),
     )
+
+
+def examples() -> str:
+    """The life of a reward service that grades one sample, as JSON, and the bytes of its shortest message."""
+    run = {"run": "demo-1f2e3d4c", "epoch": 1}
+    said = (
+        ("reward → coordinator", Message(body=_HELLO, id=1)),
+        ("coordinator → reward", Message(body=_DESIRED, id=7, **run)),
+        ("reward → coordinator, every second", Message(body=_BEAT, id=2, **run)),
+        ("rollout → reward", Message(body=_OPEN, id=1, **run)),
+        ("reward → rollout", Message(body=_OPENED, id=3, reply_to=1, **run)),
+        ("rollout → reward", Message(body=_STEP, id=2, **run)),
+        ("reward → rollout", Message(body=_STEPPED, id=4, reply_to=2, **run)),
+        ("reward → coordinator, when it leaves", Message(body=_BYE, id=5, **run)),
+    )
+    parts = [f"{who}:\n\n```json\n{_as_json(message)}\n```\n" for who, message in said]
+    frame = bytes(encode(said[-1][1])[0]).hex(" ")
+    lines = "\n".join(frame[start : start + 96].rstrip() for start in range(0, len(frame), 96))
+    return "\n".join([*parts, f"The last one as bytes:\n\n```text\n{lines}\n```"])
+
+
+def _as_json(message: Message) -> str:
+    """The header on one line, each field of the body on one; without what has its default."""
+    header = unpack(bytes(encode(message)[0]))
+    head = json.dumps({name: value for name, value in header.items() if name not in {"body", "buffers"}})
+    body = _told(message.body)
+    assert isinstance(body, dict), "a message has fields"
+    fields = ",\n".join(f'  "{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in body.items())
+    return f'{head[:-1]}, "body": {{\n{fields}\n}}}}'
+
+
+def _told(value: object) -> object:
+    """Plain data of a message or a part of one, without what has its default."""
+    if isinstance(value, msgspec.Struct):
+        kept: dict[str, object] = {}
+        for field in msgspec.structs.fields(value):
+            told = _told(getattr(value, field.name))
+            if field.required or told not in (_told(field.default), {}, []):
+                kept[field.name] = told
+        return kept
+    if isinstance(value, tuple):
+        return [_told(one) for one in value]
+    return value
 
 
 def index() -> str:

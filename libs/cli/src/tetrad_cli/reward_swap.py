@@ -106,9 +106,7 @@ class RewardSwap:
         run_config.parent.mkdir(exist_ok=True)
         if not edition.endpoints:
             run_config.write_text(dump_resolved(config))
-        return reward_role(
-            config, edition=edition, run_dir=self.run_dir, where=self.where, run_config=run_config
-        )
+        return reward_role(config, edition=edition, run_dir=self.run_dir, where=self.where, run_config=run_config)
 
     async def _start(self, supervisor: Supervisor, role: Role, *, ready_s: float) -> None:
         try:
