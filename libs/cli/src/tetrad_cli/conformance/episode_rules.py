@@ -1,5 +1,6 @@
 """What a reward service must answer to requests of rollouts: openings, turns, repetitions, and what cannot be."""
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -149,7 +150,7 @@ def answers_who_asked(site: Site, row: Row) -> None:
         for request in [open_episodes(row, GROUP_SIZE) for _ in range(GROUPS_EACH)]
     }
     for rollout, number in requests:
-        site.until(lambda r=rollout, n=number: site.has_answered(n, by=r), f"answers to {rollout}", timeout_s=30.0)
+        site.until(partial(site.has_answered, number, by=rollout), f"answers to {rollout}", timeout_s=30.0)
     for (rollout, _number), request in requests.items():
         stepped(site, step(request.episodes[-1], 0, row.action), by=rollout)
         site.send(close(*request.episodes), by=rollout)

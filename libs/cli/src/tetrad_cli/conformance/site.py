@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ HEARTBEAT_S: Final = 0.2
 ANSWER_S: Final = 15.0
 # The coordinator is looked after this often while an answer is awaited.
 TURN_S: Final = 0.02
+
+Said = TypeVar("Said", bound=msgspec.Struct)
 
 
 class BrokenRule(Exception):  # noqa: N818 - it is what a rule reports, not an error of ours
@@ -113,7 +115,7 @@ class Site:
             raise BrokenRule(expected="a hello", got="none")
         return found[-1]
 
-    def said(self, kind: type, *, since: float = 0.0) -> list:  # type: ignore[type-arg]  # of that kind
+    def said(self, kind: type[Said], *, since: float = 0.0) -> list[Said]:
         """What the service told the coordinator."""
         return [one.message.body for one in self.heard if isinstance(one.message.body, kind) and one.at >= since]
 
