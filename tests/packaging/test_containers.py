@@ -6,10 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
-
-from tetrad_config import RunConfig
-from tetrad_config.process import SERVICES
 
 ROOT = Path(__file__).parents[2]
 CONTAINERS = ROOT / "deploy" / "containers"
