@@ -29,11 +29,11 @@ PAGE: Final = ROOT / "docs" / "reference" / "protocol.md"
 RULES: Final = Path(__file__).with_name("protocol_rules.md")
 TOPICS: Final[Mapping[str, ModuleType]] = {
     "Membership": membership,
+    "Refusals by key": refusals,
     "Work": leases,
     "Episodes": episodes,
     "Weights": weights,
     "Steps": steps,
-    "Refusals": refusals,
 }
 _REWARD: Final = ids.Incarnation("5f0c3a9d1b2e4f68")
 _HELLO: Final = membership.Hello(

@@ -32,7 +32,7 @@ def run(tmp_path: Path, keys: KeyFolder, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 def test_every_key_is_replaced_in_mid_run_and_nothing_is_lost(run: RunUnderTest, keys: KeyFolder) -> None:
     secrets = secrets_of(keys)
-    run.until(lambda: run.filled() > 0, "the first sample")
+    run.until(lambda: run.filled() > 0, "the first sample", timeout_s=300)
 
     for role in KeyRole:
         keys.rotate(role)
