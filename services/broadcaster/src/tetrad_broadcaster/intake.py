@@ -9,13 +9,16 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from tetrad_broadcaster.device_holder import DeviceHolder
 from tetrad_broadcaster.metrics import Failure
 from tetrad_broadcaster.shelf import Held, Shelf, VersionConflictError
+from tetrad_telemetry.logs import get_logger
 from tetrad_weights.attachments import Attachment, Maps
 from tetrad_weights.copying import copy_verified
 from tetrad_weights.errors import (
     CopyStoppedError,
     DigestMismatchError,
+    GroupUnusableError,
     ManifestError,
     SegmentAllocationError,
     SegmentsBusyError,
@@ -27,11 +30,14 @@ from tetrad_weights.ring import SegmentRing
 from tetrad_weights.segments import Segment
 from tetrad_wire.messages.weights import PublishVersion, SegmentHandle
 
+log = get_logger(__name__)
+
 FAILURES: Final[dict[type[Exception], tuple[Failure, bool]]] = {
     VersionConflictError: (Failure.CONFLICT, False),
     ManifestError: (Failure.CONFLICT, False),
     DigestMismatchError: (Failure.MISMATCH, False),
     TransportUnusableError: (Failure.UNREACHABLE, False),
+    GroupUnusableError: (Failure.UNREACHABLE, False),
     SegmentsBusyError: (Failure.BUSY, True),
     SegmentAllocationError: (Failure.NO_MEMORY, True),
     CopyStoppedError: (Failure.GIVEN_UP, True),
@@ -50,9 +56,12 @@ class RefusedError(Exception):
 class Intake:
     """Fills the shelf."""
 
-    def __init__(self, shelf: Shelf, ring: SegmentRing, *, num_threads: int | None = None) -> None:
+    def __init__(
+        self, shelf: Shelf, ring: SegmentRing, *, holder: DeviceHolder, num_threads: int | None = None
+    ) -> None:
         self._shelf = shelf
         self._ring = ring
+        self._holder = holder
         self._maps = Maps()
         self._num_threads = num_threads
         self._is_taking = asyncio.Lock()
@@ -90,7 +99,7 @@ class Intake:
 
     async def _take(self, publish: PublishVersion, pinned: Collection[str]) -> Held:
         check_offer(publish.manifest, publish.segment)
-        for device in publish.devices:
+        for device in (*publish.devices, *([publish.relay] if publish.relay else [])):
             check_device(publish.manifest, device)
         held = self._shelf.find(publish.version, publish.manifest.digest)
         if held is not None:
@@ -102,6 +111,7 @@ class Intake:
             source = publish.segment
             loop = asyncio.get_running_loop()
             handle = await loop.run_in_executor(self._thread, self._clone, publish, source, in_use)
+        is_relayed = await self._relay(publish)
         held = Held(
             version=publish.version,
             step=publish.step,
@@ -109,9 +119,24 @@ class Intake:
             segment=handle,
             devices=publish.devices,
             canary=publish.canary,
+            relay_gpu=publish.relay.gpu if publish.relay and is_relayed else "",
         )
         self._shelf.put(held)
         return held
+
+    async def _relay(self, publish: PublishVersion) -> bool:
+        """Have a copy of our own in GPU memory; without one, engines elsewhere take it from the host if it is there."""
+        if publish.relay is None:
+            return False
+        kept = (*self._shelf.holds, publish.version)
+        try:
+            await self._holder.clone(publish.version, publish.relay, run=self._ring.run, kept=kept)
+        except TransportUnusableError as error:
+            if publish.segment is None:
+                raise
+            log.error("version_not_relayed", version=publish.version, reason=str(error))  # noqa: TRY400 - it says it all
+            return False
+        return True
 
     def _clone(self, publish: PublishVersion, handle: SegmentHandle, in_use: Collection[str]) -> SegmentHandle:
         with self._maps.attach(handle) as source:

@@ -24,6 +24,8 @@ class Held:
     """In the ranks' own memory on their GPUs, passed on as it came."""
     canary: Canary | None = None
     """Passed on as it came."""
+    relay_gpu: str = ""
+    """UUID of the GPU that a copy of ours lies on; empty without one."""
 
 
 class VersionConflictError(ValueError):
