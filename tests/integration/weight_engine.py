@@ -73,5 +73,5 @@ async def main(endpoint: str, name: str, timeout_s: float, transports: str) -> N
     transport.close()
 
 
-configure(service="engine", level="info", stream=sys.stderr)
+configure(service="engine", format="json", level="info", stream=sys.stderr)
 asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]))

@@ -46,6 +46,8 @@ def fleet(
     computing = thread_environment(threads_per_process(config, cores))
     light = thread_environment(1)
     where = places(runtime_dir, bind=bind)
+    # Known from the start, so that engines test the way to it before they load.
+    linked = {"TETRAD_BROADCASTER": where.broadcaster}
     skipping = {} if skip_step is None else {"TETRAD_SKIP_STEP": str(skip_step)}
     shared = {
         "TETRAD_RUN_DIR": str(run_dir),
@@ -80,7 +82,7 @@ def fleet(
             max_replicas=MAX_REPLICAS,
             env={**light, **shared, "TETRAD_BIND": where.reward},
         ),
-        _rollouts(config, env={**computing, **shared}, gpus=gpus_of_engines(config, gpus)),
+        _rollouts(config, env={**computing, **shared, **linked}, gpus=gpus_of_engines(config, gpus)),
     ]
 
 

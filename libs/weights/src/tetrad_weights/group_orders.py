@@ -77,6 +77,13 @@ class Export(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     version: int
 
 
+class ToHost(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Write a copy into a segment that its owner keeps locked meanwhile; answered by Moved."""
+
+    version: int
+    segment: SegmentHandle
+
+
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The child is there; said once, unasked."""
 
@@ -127,5 +134,5 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Whether memory was short, so that another group would not help."""
 
 
-Order = Listen | Form | Send | Receive | Clone | Export
+Order = Listen | Form | Send | Receive | Clone | Export | ToHost
 Answer = Ready | Listening | Formed | Moved | At | Failed

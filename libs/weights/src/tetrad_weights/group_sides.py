@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from tetrad_wire.messages.groups import GroupSide
@@ -91,6 +92,11 @@ def difference(sender: GroupSide, receiver: GroupSide) -> str:
         if ours.get(name) != theirs.get(name)
     ]
     return "; ".join(found)
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA driver is loaded here; no CUDA context is made, and torch is not asked."""
+    return Path("/dev/nvidiactl").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
 
 
 def interface_towards(host: str) -> str:

@@ -26,6 +26,7 @@ from tetrad_broadcaster.subscribers import Subscribers
 from tetrad_runtime.clock import Clock, MonotonicClock
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Delivery, Listener, PeerFullError, PeerGoneError, PeerId
+from tetrad_weights.errors import WeightsError
 from tetrad_weights.group_orders import Send
 from tetrad_weights.owners import Process, is_alive, pid_space
 from tetrad_weights.ring import SegmentRing
@@ -84,6 +85,7 @@ class Broadcaster:
         self._askers: dict[tuple[PolicyVersion, str], dict[PeerId, int]] = {}
         self._last_refusal: tuple[PolicyVersion, Failure] | None = None
         self._is_draining = False
+        self._bringing: asyncio.Task[None] | None = None
 
     @property
     def holds(self) -> tuple[PolicyVersion, ...]:
@@ -217,7 +219,12 @@ class Broadcaster:
             return VersionUnavailable(version=pull.version, holds=self.holds, reason=reason)
         transport = choose(held, pull)
         if transport is None:
-            return VersionUnavailable(version=pull.version, holds=self.holds, reason=why_not(held, pull.transports))
+            if held.relay_gpu:
+                self._bring_to_host(held, tasks)
+                reason = "it is being brought into host memory"
+            else:
+                reason = why_not(held, pull.transports)
+            return VersionUnavailable(version=pull.version, holds=self.holds, reason=reason)
         if transport is WeightTransport.NCCL:
             self._senders.gpu = held.relay_gpu
             standing = self._senders.standing(pull.incarnation, pull.group)
@@ -233,6 +240,18 @@ class Broadcaster:
         self._metrics.version_offered(transport)
         log.info("version_offered", replica=reader.replica, version=held.version, transport=transport.value)
         return offered
+
+    def _bring_to_host(self, held: Held, tasks: asyncio.TaskGroup) -> None:
+        if self._bringing is None or self._bringing.done():
+            self._bringing = tasks.create_task(self._brought_to_host(held), name=f"to-host-{held.version}")
+
+    async def _brought_to_host(self, held: Held) -> None:
+        try:
+            await self._intake.bring_to_host(held, pinned=self._rights.segments())
+        except WeightsError as error:
+            log.error("version_not_on_host", version=held.version, reason=str(error))  # noqa: TRY400 - it says it all
+            return
+        log.info("version_on_host", version=held.version, num_bytes=held.manifest.num_bytes)
 
     async def _memory(self, held: Held, gpu: str) -> Send:
         """Where a sender finds a version."""

@@ -10,10 +10,10 @@ from typing import Final
 
 from tetrad_runtime.group_child import GroupChild
 from tetrad_weights.errors import GroupBrokenError, TransportUnusableError
-from tetrad_weights.group_orders import Clone, Export, Moved
+from tetrad_weights.group_orders import Clone, Export, Moved, ToHost
 from tetrad_weights.group_sides import child_environment
 from tetrad_wire.ids import PolicyVersion
-from tetrad_wire.messages.weights import DeviceHandle
+from tetrad_wire.messages.weights import DeviceHandle, SegmentHandle
 
 PEER: Final = "the learner's GPU"
 
@@ -40,19 +40,26 @@ class DeviceHolder:
 
     async def export(self, version: PolicyVersion) -> DeviceHandle:
         """Make a handle of a copy, for one sender; raises TransportUnusableError where there is none any more."""
-        if self._child is None or not self._child.is_alive:
-            raise TransportUnusableError(segment="", reason=f"the holder of version {version} is gone")
-        try:
-            moved = await self._child.ask(Export(version=version), Moved, timeout_s=self._timeout_s)
-        except GroupBrokenError as error:
-            raise TransportUnusableError(segment="", reason=str(error)) from error
+        moved = await self._asked(Export(version=version), version)
         assert moved.device is not None, "a holder holds GPU memory"
         return moved.device
+
+    async def to_host(self, version: PolicyVersion, segment: SegmentHandle) -> None:
+        """Write a copy into a segment of ours that is being written; raises like `export`."""
+        await self._asked(ToHost(version=version, segment=segment), version)
 
     def close(self) -> None:
         """Let it end."""
         if self._child is not None:
             self._child.let_go()
+
+    async def _asked(self, order: Export | ToHost, version: PolicyVersion) -> Moved:
+        if self._child is None or not self._child.is_alive:
+            raise TransportUnusableError(segment="", reason=f"the holder of version {version} is gone")
+        try:
+            return await self._child.ask(order, Moved, timeout_s=self._timeout_s)
+        except GroupBrokenError as error:
+            raise TransportUnusableError(segment="", reason=str(error)) from error
 
     async def _started(self, run: str) -> GroupChild:
         if self._child is None or not self._child.is_alive:

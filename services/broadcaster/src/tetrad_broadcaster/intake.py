@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from tetrad_broadcaster.device_holder import DeviceHolder
@@ -25,7 +26,7 @@ from tetrad_weights.errors import (
     TransportUnusableError,
     WeightsError,
 )
-from tetrad_weights.manifest import check_device, check_offer
+from tetrad_weights.manifest import check_device, check_offer, verify
 from tetrad_weights.ring import SegmentRing
 from tetrad_weights.segments import Segment
 from tetrad_wire.messages.weights import PublishVersion, SegmentHandle
@@ -84,6 +85,22 @@ class Intake:
             except (WeightsError, VersionConflictError) as error:
                 failure, may_retry = FAILURES[type(error)]
                 raise RefusedError(failure, str(error), may_retry=may_retry) from error
+
+    async def bring_to_host(self, held: Held, *, pinned: Collection[str]) -> None:
+        """Have a version that lies on a GPU in a segment too, verified; raise WeightsError saying why it cannot be."""
+        async with self._is_taking:
+            if self._shelf.get(held.version) is not held:
+                return
+            loop, in_use = asyncio.get_running_loop(), {*pinned, *self._shelf.segments()}
+            take = partial(self._ring.take, held.manifest.num_bytes, pinned=in_use)
+            segment = await loop.run_in_executor(self._thread, take)
+            try:
+                await self._holder.to_host(held.version, segment.handle)
+                check = partial(verify, held.manifest, segment.payload, num_threads=self._num_threads)
+                await loop.run_in_executor(self._thread, check)
+            finally:
+                segment.end_writing()
+            self._shelf.replace(held, segment=segment.handle)
 
     def trim(self, *, pinned: Collection[str]) -> None:
         """Give back memory that nobody reads any more, unless a version is just being taken."""

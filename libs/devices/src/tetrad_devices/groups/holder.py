@@ -16,8 +16,9 @@ from tetrad_devices.groups.group import device_of, side_of
 from tetrad_devices.groups.orders import Lines, open_lines
 from tetrad_devices.maps import DeviceMaps
 from tetrad_devices.ring import DeviceRing, DeviceSegment
-from tetrad_weights.group_orders import Answer, Clone, Export, Moved, Order, Phase, Ready
+from tetrad_weights.group_orders import Answer, Clone, Export, Moved, Order, Phase, Ready, ToHost
 from tetrad_weights.group_sides import NCCL
+from tetrad_weights.segments import written_for_owner
 
 
 class Holder:
@@ -40,6 +41,10 @@ class Holder:
                 return Moved(seconds=time.monotonic() - began)
             case Export():
                 return Moved(seconds=time.monotonic() - began, device=self._copies[order.version].handle())
+            case ToHost():
+                with written_for_owner(order.segment) as payload:
+                    torch.from_numpy(payload).copy_(self._copies[order.version].buffer)
+                return Moved(seconds=time.monotonic() - began, segment=order.segment)
             case _:
                 raise TypeError(f"a holder does not {type(order).__name__}")
 

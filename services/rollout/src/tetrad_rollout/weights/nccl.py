@@ -53,10 +53,8 @@ class Link:
 class Nccl:
     """One engine's end of its group: at most one at a time, made when it is first needed and again when it broke."""
 
-    def __init__(
-        self, request: Request, *, incarnation: Incarnation, replica: str, environ: Mapping[str, str] | None = None
-    ) -> None:
-        self._request = request
+    def __init__(self, *, incarnation: Incarnation, replica: str, environ: Mapping[str, str] | None = None) -> None:
+        self._ask: Request | None = None
         self._incarnation = incarnation
         self._replica = replica
         self._environ = dict(os.environ if environ is None else environ)
@@ -118,6 +116,10 @@ class Nccl:
                 task.cancel()
             await asyncio.gather(receiving, following, return_exceptions=True)
 
+    def ask_by(self, request: Request) -> None:
+        """Ask the broadcaster this way from now on."""
+        self._ask = request
+
     def close(self) -> None:
         """Let the receiver end by itself, where nobody can wait for it."""
         if self._receiver is not None:
@@ -156,7 +158,7 @@ class Nccl:
         )
         began = time.monotonic()
         try:
-            reply = await self._request(question, timeout_s=max(0.0, deadline - began), resend_s=RESEND_S)
+            reply = await self._asked(question, timeout_s=max(0.0, deadline - began), resend_s=RESEND_S)
         except DeadlineError:
             seconds = time.monotonic() - began
             raise GroupBrokenError(peer=PEER, at="asking", seconds=seconds, reason="it did not answer") from None
@@ -171,6 +173,10 @@ class Nccl:
             case _:
                 raise RemoteProtocolError(Violation.SCHEMA, f"{type(reply).__name__} answers no question for a group")
 
+    async def _asked(self, question: FormGroup | FollowSending, *, timeout_s: float, resend_s: float) -> msgspec.Struct:
+        assert self._ask is not None, "`ask_by` was called"
+        return await self._ask(question, timeout_s=timeout_s, resend_s=resend_s)
+
     async def _received(self, offer: VersionOffered, receiver: GroupChild, *, deadline: float) -> Moved:
         order = Receive(num_bytes=offer.manifest.num_bytes)
         return await receiver.ask(order, Moved, timeout_s=deadline - time.monotonic())
@@ -180,7 +186,7 @@ class Nccl:
         question = FollowSending(group=offer.group, version=offer.version, incarnation=self._incarnation)
         began = time.monotonic()
         try:
-            reply = await self._request(question, timeout_s=max(0.0, deadline - began), resend_s=RESEND_S)
+            reply = await self._asked(question, timeout_s=max(0.0, deadline - began), resend_s=RESEND_S)
         except DeadlineError:
             raise FetchDeadlineError(version=offer.version, limit_s=offer.deadline_s) from None
         if not isinstance(reply, SendingEnded) or (reply.group, reply.version) != (offer.group, offer.version):

@@ -101,6 +101,7 @@ class WeightReceiver:
         gpu: str = "",
         num_threads: int | None = None,
         backoff: Backoff | None = None,
+        nccl: Nccl | None = None,
     ) -> None:
         self._connection = connection
         self._incarnation = incarnation
@@ -115,7 +116,8 @@ class WeightReceiver:
             WeightTransport.SHARED_MEMORY: SharedMemory(self._thread, num_threads=num_threads),
             WeightTransport.SOCKET: Sockets(self._thread, self._request, incarnation=incarnation),
         }
-        self._nccl = Nccl(self._request, incarnation=incarnation, replica=replica)
+        self._nccl = nccl or Nccl(incarnation=incarnation, replica=replica)
+        self._nccl.ask_by(self._request)
         self._passed_over: dict[WeightTransport, str] = {}
         self._statistics = ReceiverStatistics()
         self._is_fetching = asyncio.Lock()
