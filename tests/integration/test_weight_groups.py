@@ -1,214 +1,49 @@
 """Weights by collectives between real processes: broadcaster, senders, receivers and engines, over gloo."""
 
-import asyncio
-import json
-import os
-import signal
-from pathlib import Path
-
 import pytest
-from integration.weight_site import LARGE, SOON_S, Engine, Site, a_site, until
+from integration import group_scenarios
+from integration.group_scenarios import QUICK_S, HostPlace
+from integration.weight_site import LARGE, a_site
 
-pytestmark = pytest.mark.timeout(180)
-
-NCCL = {"transports": "nccl"}
-QUICK_S = 24.0
-"""A sync's time where something freezes: a third of it is what a group may take."""
-
-
-def children_of(pid: int, program: str) -> list[int]:
-    """Processes of a program whose parent is `pid`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (entry / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if parent == pid and f"groups.{program}".encode() in command:
-            found.append(int(entry.name))
-    return found
-
-
-def receiver_of(engine: Engine) -> int:
-    (pid,) = children_of(engine.process.pid, "receiver")
-    return pid
-
-
-def events(site: Site, event: str, name: str = "", **fields: str) -> list[dict[str, object]]:
-    """Lines of the broadcaster's log, or of an engine's, that say so."""
-    lines = [json.loads(line) for line in site.log(name).splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == event and fields.items() <= line.items()]
-
-
-def sender_of(site: Site, replica: str) -> int:
-    return int(str(events(site, "group_formed", replica=replica)[-1]["pid"]))
-
-
-async def offered(site: Site, version: int, replica: str) -> None:
-    def is_offered() -> bool:
-        return any(line["version"] == version for line in events(site, "version_offered", replica=replica))
-
-    await until(is_offered, f"version {version} was offered to {replica}")
-
-
-async def fetched(engine: Engine, version: int) -> list[str]:
-    """Digest and transport of what it was ordered to fetch."""
-    await engine.hears(f"staging {version}")
-    return (await engine.hears(f"fetched {version}")).split()[2:]
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_engines_get_every_version_in_groups_of_their_own_and_a_killed_receiver_costs_nobody_else():
     async with a_site(layout=LARGE) as site:
-        one, other = [await site.start_engine(name, **NCCL) for name in ("rollout-0", "rollout-1")]
-        first = await site.publish(1)
-        assert await asyncio.gather(one.fetch(1), other.fetch(1)) == [first.digest] * 2
-
-        second = await site.publish(2)
-        os.kill(sender_of(site, "rollout-0"), signal.SIGSTOP)
-        one.order(2)
-        await offered(site, 2, "rollout-0")
-        os.kill(receiver_of(one), signal.SIGKILL)
-        assert await other.fetch(2) == second.digest
-        assert await fetched(one, 2) == [second.digest, "nccl"]
-
-        (broken,) = events(site, "group_broken", "rollout-0")
-        assert broken["at"] == "bucket 1 of 1"
-        assert "ended" in str(broken["reason"])
-        (chosen,) = events(site, "transport_chosen", "rollout-1")
-        assert chosen["because"] == "a process group with the broadcaster was proved"
-        assert len(events(site, "group_formed", replica="rollout-1")) == 1
-        assert await site.metric('tetrad_broadcast_bytes_total{transport="nccl"}') == 4 * LARGE.num_bytes
-        assert await site.metric('tetrad_broadcast_link_bandwidth_bytes{replica="rollout-1"}') > 1e6
-        assert await site.metric("tetrad_broadcast_groups") == 2
+        await group_scenarios.killed_receiver(HostPlace(site))
 
 
 async def test_sides_that_differ_are_refused_before_anything_hangs_and_both_values_are_named():
     async with a_site(layout=LARGE) as site:
-        published = await site.publish(1)
-        wrong = {"NCCL_PROTO": "LL"}
-        stubborn = await site.start_engine("rollout-0", **NCCL, variables=wrong)
-        flexible = await site.start_engine("rollout-1", transports="nccl,socket", variables=wrong)
-
-        stubborn.order(1)
-        flexible.order(1)
-
-        named = "NCCL_PROTO is unset at the sender and LL at the receiver"
-        assert named in await stubborn.hears("failed 1 GroupUnusableError")
-        assert await fetched(flexible, 1) == [published.digest, "socket"]
-        assert named in str(events(site, "transport_chosen", "rollout-1")[0]["passed_over"])
-        assert len(events(site, "group_refused")) == 2
+        await group_scenarios.wrong_environment(HostPlace(site))
 
 
 @pytest.mark.long
 async def test_a_sender_killed_in_mid_transfer_is_replaced_and_the_version_arrives():
     async with a_site(layout=LARGE) as site:
-        engine, other = [await site.start_engine(name, **NCCL) for name in ("rollout-0", "rollout-1")]
-        first = await site.publish(1)
-        assert await asyncio.gather(engine.fetch(1), other.fetch(1)) == [first.digest] * 2
-
-        second = await site.publish(2)
-        # Frozen, it takes so little that the sender is still at it.
-        os.kill(receiver_of(engine), signal.SIGSTOP)
-        engine.order(2)
-        await offered(site, 2, "rollout-0")
-        os.kill(sender_of(site, "rollout-0"), signal.SIGKILL)
-
-        assert await other.fetch(2) == second.digest
-        assert await fetched(engine, 2) == [second.digest, "nccl"]
-        (broken,) = events(site, "group_broken", replica="rollout-0")
-        assert broken["at"] == "bucket 1 of 1"
-        assert len(children_of(engine.process.pid, "receiver")) == 1
+        await group_scenarios.killed_sender(HostPlace(site))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("frozen", ["sender", "receiver"])
 async def test_whichever_side_freezes_is_killed_at_its_deadline_and_the_other_engine_never_waits(frozen):
     async with a_site(layout=LARGE, timeout_s=QUICK_S) as site:
-        engine, other = [
-            await site.start_engine(name, **NCCL, timeout_s=QUICK_S) for name in ("rollout-0", "rollout-1")
-        ]
-        first = await site.publish(1)
-        assert await asyncio.gather(engine.fetch(1), other.fetch(1)) == [first.digest] * 2
-        pid = sender_of(site, "rollout-0") if frozen == "sender" else receiver_of(engine)
-
-        os.kill(pid, signal.SIGSTOP)
-        engine.order(2)
-        second = await site.publish(2)
-        assert await other.fetch(2) == second.digest
-        third = await site.publish(3)
-        assert await other.fetch(3) == third.digest
-
-        assert not events(site, "group_broken", "rollout-0")
-        assert await fetched(engine, 2) == [second.digest, "nccl"]
-        (broken,) = events(site, "group_broken", "rollout-0")
-        assert f"no answer within {QUICK_S / 3:.1f} s; killed" in str(broken["reason"])
-        assert not events(site, "group_broken", "rollout-1")
-        await until(lambda: not Path(f"/proc/{pid}").exists(), "the frozen one is gone")
+        await group_scenarios.frozen_side(HostPlace(site), frozen)
 
 
 @pytest.mark.long
 async def test_an_engine_killed_in_mid_transfer_takes_its_sender_along_and_costs_nothing():
     async with a_site(layout=LARGE) as site:
-        engine, other = [await site.start_engine(name, **NCCL) for name in ("rollout-0", "rollout-1")]
-        first = await site.publish(1)
-        assert await asyncio.gather(engine.fetch(1), other.fetch(1)) == [first.digest] * 2
-        sender, receiver = sender_of(site, "rollout-0"), receiver_of(engine)
-
-        os.kill(receiver, signal.SIGSTOP)
-        await site.publish(2)
-        engine.order(2)
-        await offered(site, 2, "rollout-0")
-        engine.process.kill()
-
-        for version in (3, 4):
-            published = await site.publish(version)
-            assert await other.fetch(version) == published.digest
-        await until(lambda: events(site, "consumer_died", replica="rollout-0"), "its death was seen")
-        for pid in (sender, receiver):
-            await until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), "its processes are gone")
-        late = await site.start_engine("rollout-2", **NCCL)
-        assert await late.fetch(4) == published.digest
+        await group_scenarios.killed_engine(HostPlace(site))
 
 
 @pytest.mark.long
 async def test_a_frozen_engine_is_quarantined_and_comes_back_with_a_new_group():
     async with a_site(layout=LARGE, timeout_s=QUICK_S) as site:
-        frozen, other = [await site.start_engine(name, **NCCL) for name in ("rollout-0", "rollout-1")]
-        first = await site.publish(1)
-        assert await asyncio.gather(frozen.fetch(1), other.fetch(1)) == [first.digest] * 2
-
-        await site.publish(2)
-        for pid in (receiver_of(frozen), frozen.process.pid):
-            os.kill(pid, signal.SIGSTOP)
-        frozen.order(2)
-        frozen.process.send_signal(signal.SIGCONT)
-        await offered(site, 2, "rollout-0")
-        frozen.process.send_signal(signal.SIGSTOP)
-        published = await site.publish(3)
-        assert await other.fetch(3) == published.digest
-        await until(lambda: events(site, "consumer_quarantined", replica="rollout-0"), "it was silent for too long")
-
-        frozen.goes_on()
-        assert (await fetched(frozen, 2))[1] == "nccl"
-        assert await frozen.fetch(3) == published.digest
+        await group_scenarios.frozen_engine(HostPlace(site))
 
 
 @pytest.mark.long
 async def test_a_broadcaster_that_is_started_anew_makes_new_groups():
     async with a_site(layout=LARGE) as site:
-        engine = await site.start_engine("rollout-0", **NCCL)
-        first = await site.publish(1)
-        assert await engine.fetch(1) == first.digest
-        sender = sender_of(site, "rollout-0")
-
-        assert site.broadcaster is not None
-        site.broadcaster.kill()
-        await asyncio.wait_for(site.broadcaster.wait(), SOON_S)
-        await until(lambda: not Path(f"/proc/{sender}").exists(), "its sender has gone with it")
-        await site.start_broadcaster()
-        await site.publisher.republish(first.version)
-
-        assert await engine.fetch(1) == first.digest
+        await group_scenarios.new_broadcaster(HostPlace(site))

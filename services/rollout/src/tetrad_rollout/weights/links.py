@@ -38,9 +38,7 @@ class Links:
         """Prove the connection, and a process group where weights will come by one; raises a Fault naming the pair."""
         endpoint = self._settings.broadcaster
         if endpoint is None:
-            log.info(
-                "link_not_tested", reason="TETRAD_BROADCASTER is not set; the link is proved with the first version"
-            )
+            log.info("link_not_tested", reason="TETRAD_BROADCASTER is not set; the first version is the test")
             return
         connection = self._transport.connect(endpoint, name=self._settings.name)
         pair = Pair(self._settings.name, endpoint)

@@ -79,6 +79,8 @@ class ReceiverStatistics:
     bytes_fetched: int = 0
     last_copy_s: float = 0.0
     """Moving and digesting the last version."""
+    last_receive_s: float = 0.0
+    """Of it, in collectives; 0 where it came otherwise."""
     last_transport: WeightTransport | None = None
     """By which the last version came."""
     num_groups_broken: int = 0
@@ -218,10 +220,12 @@ class WeightReceiver:
     ) -> None:
         """Prove the transport, then have the bytes brought by it."""
         started = time.monotonic()
+        self._statistics.last_receive_s = 0.0
         local = offer
         if offer.transport is WeightTransport.NCCL:
             limit = min(deadline, started + self._timeout_s * GROUP_SHARE)
             local = memory_of(offer, await self._nccl.receive(offer, deadline=limit))
+            self._statistics.last_receive_s = time.monotonic() - started
         if local.device is not None:
             assert on_device is not None, "it was not asked for"
             await self._cuda_ipc.prove(local)
