@@ -20,7 +20,7 @@ from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.weights import DeviceHandle, Manifest
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(
         torch.cuda.device_count() < 2, reason=f"needs 2 GPUs; torch.cuda.device_count() is {torch.cuda.device_count()}"
     ),

@@ -15,7 +15,7 @@ from integration.weight_site import LARGE, SOON_S, Engine, Site, until
 
 from tetrad_learner.publishing import Published
 
-QUICK_S = 24.0
+QUICK_S = 48.0
 """A sync's time where something freezes: a third of it is what a group may take."""
 
 

@@ -5,7 +5,7 @@ from integration import group_scenarios
 from integration.group_scenarios import QUICK_S, HostPlace
 from integration.weight_site import LARGE, a_site
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 async def test_engines_get_every_version_in_groups_of_their_own_and_a_killed_receiver_costs_nobody_else():

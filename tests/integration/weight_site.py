@@ -26,7 +26,7 @@ from tetrad_weights.segments import DIRECTORY
 from tetrad_wire.ids import PolicyVersion, RunId
 from tetrad_wire.messages.membership import Bye, Desired, Heartbeat, Hello, RunState
 
-SOON_S = 60.0
+SOON_S = 120.0
 ENGINE = Path(__file__).with_name("weight_engine.py")
 SMALL = lay_out([Parameter("embed", "float32", (1000, 64)), Parameter("norm", "float32", (64,))])
 # Many chunks, so that there is a middle of a copy.
