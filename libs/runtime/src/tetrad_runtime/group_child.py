@@ -21,6 +21,7 @@ from tetrad_wire.messages.groups import GroupSide
 # A handle and a few numbers; far less than this.
 MAX_LINE_BYTES: Final = 1 << 20
 KILL_S: Final = 10.0
+REMEDY: Final = "install tetrad-broadcaster[groups]"
 PROGRAMS: Final = "tetrad_devices"
 """Distribution of the programs; named, never imported, since torch is only in the child."""
 
@@ -52,7 +53,7 @@ class GroupChild:
             GroupBrokenError: it was not ready in time.
         """
         if find_spec(PROGRAMS) is None:
-            raise GroupUnusableError(peer=peer, reason=f"{PROGRAMS} is not installed here; install tetrad-devices")
+            raise GroupUnusableError(peer=peer, reason=f"{PROGRAMS} is not installed here; {REMEDY}")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", f"{PROGRAMS}.groups.{program}", *arguments),
             stdin=asyncio.subprocess.PIPE,
