@@ -19,6 +19,10 @@ QUICK_S = 48.0
 """A sync's time where something freezes: a third of it is what a group may take."""
 
 
+IN_THE_MIDDLE = {"memory", "bucket 1 of 1"}
+"""Where a transfer may be that was offered and is not over."""
+
+
 class Place(Protocol):
     """Memory of the learner and of the engines."""
 
@@ -119,7 +123,7 @@ async def killed_receiver(place: Place) -> None:
     assert await fetched(one, 2) == [second.digest, "nccl"]
 
     (broken,) = events(site, "group_broken", "rollout-0")
-    assert broken["at"] == "bucket 1 of 1"
+    assert broken["at"] in IN_THE_MIDDLE
     assert "ended" in str(broken["reason"])
     (chosen,) = events(site, "transport_chosen", "rollout-1")
     assert chosen["because"] == "a process group with the broadcaster was proved"
@@ -162,7 +166,7 @@ async def killed_sender(place: Place) -> None:
     assert await other.fetch(2) == second.digest
     assert await fetched(engine, 2) == [second.digest, "nccl"]
     (broken,) = events(site, "group_broken", replica="rollout-0")
-    assert broken["at"] == "bucket 1 of 1"
+    assert broken["at"] in IN_THE_MIDDLE
     assert len(children_of(engine.process.pid, "receiver")) == 1
 
 
@@ -180,11 +184,11 @@ async def frozen_side(place: Place, frozen: str) -> None:
     third = await place.publish(3)
     assert await other.fetch(3) == third.digest
 
-    assert not events(site, "group_broken", "rollout-0")
+    assert not [line for line in events(site, "version_fetched", "rollout-0") if line["version"] == 2]
     assert await fetched(engine, 2) == [second.digest, "nccl"]
-    (broken,) = events(site, "group_broken", "rollout-0")
+    broken = events(site, "group_broken", "rollout-0")[-1]
+    assert broken["at"] in IN_THE_MIDDLE
     assert f"no answer within {QUICK_S / 3:.1f} s; killed" in str(broken["reason"])
-    assert not events(site, "group_broken", "rollout-1")
     await until(lambda: not Path(f"/proc/{pid}").exists(), "the frozen one is gone")
 
 

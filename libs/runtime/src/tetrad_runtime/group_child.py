@@ -15,7 +15,21 @@ import msgspec
 
 from tetrad_telemetry.logs import get_logger
 from tetrad_weights.errors import GroupBrokenError, GroupUnusableError
-from tetrad_weights.group_orders import Answer, At, Failed, Order, Phase, Ready
+from tetrad_weights.group_orders import (
+    Answer,
+    At,
+    Clone,
+    Export,
+    Failed,
+    Form,
+    Listen,
+    Order,
+    Phase,
+    Ready,
+    Receive,
+    Send,
+    ToHost,
+)
 from tetrad_wire.messages.groups import GroupSide
 
 # A handle and a few numbers; far less than this.
@@ -24,6 +38,17 @@ KILL_S: Final = 10.0
 REMEDY: Final = "install tetrad-broadcaster[groups]"
 PROGRAMS: Final = "tetrad_devices"
 """Distribution of the programs; named, never imported, since torch is only in the child."""
+
+FIRST_PHASE: Final[Mapping[type[Order], Phase]] = {
+    Listen: Phase.LISTEN,
+    Form: Phase.CONNECT,
+    Send: Phase.MEMORY,
+    Receive: Phase.MEMORY,
+    Clone: Phase.MEMORY,
+    Export: Phase.MEMORY,
+    ToHost: Phase.MEMORY,
+}
+"""What an order begins with."""
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -119,6 +144,8 @@ class GroupChild:
 
     async def _asked(self, order: Order, expected: type[A], *, timeout_s: float) -> A:
         began = time.monotonic()
+        # What it was about before is not what it will hang in.
+        self._at = At(phase=FIRST_PHASE[type(order)])
         assert self._process.stdin is not None
         self._process.stdin.write(msgspec.json.encode(order) + b"\n")
         return await self._answered(expected, timeout_s=timeout_s, began=began)

@@ -15,7 +15,6 @@ from typing import Final
 
 import msgspec
 
-from tetrad_rollout.weights.errors import FetchDeadlineError
 from tetrad_rollout.weights.transport import Request
 from tetrad_runtime.group_child import GroupChild
 from tetrad_telemetry.logs import get_logger
@@ -66,14 +65,14 @@ class Nccl:
     async def form(self, *, is_on_gpu: bool, start_s: float, limit_s: float) -> Link:
         """Make a group and prove it; raises GroupUnusableError or GroupBrokenError, and then there is none.
 
-        Both processes may take `start_s` to be there: they load torch. What they then do together, `limit_s`.
+        Each process may take `start_s` to be there: it loads torch. What they then do together, `limit_s`.
         """
         await self.end()
         began = time.monotonic()
         attempt = next(self._attempts)
         try:
             receiver = await self._started(NCCL if is_on_gpu else GLOO, attempt, timeout_s=start_s)
-            opened = await self._opened(receiver, attempt, deadline=began + start_s)
+            opened = await self._opened(receiver, attempt, timeout_s=start_s)
             formed = await receiver.ask(_joining(opened, timeout_s=limit_s), Formed, timeout_s=limit_s)
         except BaseException:
             await self.end()
@@ -94,8 +93,8 @@ class Nccl:
     async def receive(self, offer: VersionOffered, *, deadline: float) -> Moved:
         """Have every byte received, and return where it lies.
 
-        Raises GroupUnusableError where memory is short, GroupBrokenError where the group broke or was late,
-        FetchDeadlineError where the broadcaster is silent; then the receiver is killed, and nothing of ours writes.
+        Raises GroupUnusableError where memory is short, GroupBrokenError where the group broke or was late; then the
+        receiver is killed, and nothing of ours writes any more.
         """
         assert self._receiver is not None, "an offer by nccl names our group"
         receiving = asyncio.create_task(self._received(offer, self._receiver, deadline=deadline))
@@ -145,7 +144,7 @@ class Nccl:
         )
         return self._receiver
 
-    async def _opened(self, receiver: GroupChild, attempt: int, *, deadline: float) -> GroupOpened:
+    async def _opened(self, receiver: GroupChild, attempt: int, *, timeout_s: float) -> GroupOpened:
         process = this_process()
         question = FormGroup(
             incarnation=self._incarnation,
@@ -158,7 +157,7 @@ class Nccl:
         )
         began = time.monotonic()
         try:
-            reply = await self._asked(question, timeout_s=max(0.0, deadline - began), resend_s=RESEND_S)
+            reply = await self._asked(question, timeout_s=timeout_s, resend_s=RESEND_S)
         except DeadlineError:
             seconds = time.monotonic() - began
             raise GroupBrokenError(peer=PEER, at="asking", seconds=seconds, reason="it did not answer") from None
@@ -188,7 +187,10 @@ class Nccl:
         try:
             reply = await self._asked(question, timeout_s=max(0.0, deadline - began), resend_s=RESEND_S)
         except DeadlineError:
-            raise FetchDeadlineError(version=offer.version, limit_s=offer.deadline_s) from None
+            seconds = time.monotonic() - began
+            raise GroupBrokenError(
+                peer=PEER, at="sending", seconds=seconds, reason="it did not say how that ends"
+            ) from None
         if not isinstance(reply, SendingEnded) or (reply.group, reply.version) != (offer.group, offer.version):
             raise RemoteProtocolError(Violation.SCHEMA, f"{type(reply).__name__} answers no question about a sending")
         if reply.problem:
