@@ -20,7 +20,7 @@ from tetrad_wire.catalog import KINDS
 from tetrad_wire.envelope import BufferSpec, Header
 from tetrad_wire.errors import Violation
 from tetrad_wire.limits import Limits
-from tetrad_wire.messages import episodes, leases, membership, steps, weights
+from tetrad_wire.messages import episodes, groups, leases, membership, steps, weights
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "reference" / "protocol.md"
@@ -30,6 +30,7 @@ TOPICS: Final[Mapping[str, ModuleType]] = {
     "Work": leases,
     "Episodes": episodes,
     "Weights": weights,
+    "Links and groups": groups,
     "Steps": steps,
 }
 PLAIN_TYPES: Final = {int: "integer", float: "float", str: "text", bool: "boolean", object: "any", type(None): "nil"}
