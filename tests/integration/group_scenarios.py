@@ -123,7 +123,7 @@ async def killed_receiver(place: Place) -> None:
     assert await fetched(one, 2) == [second.digest, "nccl"]
 
     (broken,) = events(site, "group_broken", "rollout-0")
-    assert broken["at"] in IN_THE_MIDDLE
+    assert broken["at"] in IN_THE_MIDDLE, broken
     assert "ended" in str(broken["reason"])
     (chosen,) = events(site, "transport_chosen", "rollout-1")
     assert chosen["because"] == "a process group with the broadcaster was proved"
@@ -166,7 +166,7 @@ async def killed_sender(place: Place) -> None:
     assert await other.fetch(2) == second.digest
     assert await fetched(engine, 2) == [second.digest, "nccl"]
     (broken,) = events(site, "group_broken", replica="rollout-0")
-    assert broken["at"] in IN_THE_MIDDLE
+    assert broken["at"] in IN_THE_MIDDLE, broken
     assert len(children_of(engine.process.pid, "receiver")) == 1
 
 
@@ -187,7 +187,7 @@ async def frozen_side(place: Place, frozen: str) -> None:
     assert not [line for line in events(site, "version_fetched", "rollout-0") if line["version"] == 2]
     assert await fetched(engine, 2) == [second.digest, "nccl"]
     broken = events(site, "group_broken", "rollout-0")[-1]
-    assert broken["at"] in IN_THE_MIDDLE
+    assert broken["at"] in IN_THE_MIDDLE, broken
     assert f"no answer within {QUICK_S / 3:.1f} s; killed" in str(broken["reason"])
     await until(lambda: not Path(f"/proc/{pid}").exists(), "the frozen one is gone")
 
