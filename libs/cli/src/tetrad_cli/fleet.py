@@ -16,7 +16,14 @@ from tetrad_config import RunConfig, gpus_of_engines, thread_environment, thread
 MAX_REPLICAS: Final = 256
 PREFIX: Final = "TETRAD_"
 # The variables of the launcher's own surroundings that are meant for the services too.
-PASSED_ON: Final = ("TETRAD_LOG_LEVEL", "TETRAD_LOG_FORMAT", "TETRAD_WEIGHT_TRANSPORT", "TETRAD_GROUP_HOST", KEYS, CLEAR_TCP)
+PASSED_ON: Final = (
+    "TETRAD_LOG_LEVEL",
+    "TETRAD_LOG_FORMAT",
+    "TETRAD_WEIGHT_TRANSPORT",
+    "TETRAD_GROUP_HOST",
+    KEYS,
+    CLEAR_TCP,
+)
 MODEL_LOAD_DEADLINE_S: Final = 900.0
 
 

@@ -296,14 +296,12 @@ class WeightReceiver:
     async def _request(self, body: Question, *, timeout_s: float, resend_s: float) -> msgspec.Struct:
         try:
             return await self._connection.request(body, timeout_s=timeout_s, resend_s=resend_s)
-        except ClosedError:
-            # Another broadcaster has taken its place, and `use` was called.
+        except (ClosedError, RefusedError) as error:
+            # Closed: another broadcaster has taken its place, and `use` was called.
+            reason = "its connection was closed" if isinstance(error, ClosedError) else str(error)
             if isinstance(body, FormGroup):
-                closed = "its connection was closed"
-                raise GroupBrokenError(peer=PEER, at="asking", seconds=0.0, reason=closed) from None
-            raise TransferBrokenError(version=body.version, reason="its connection was closed") from None
-        except RefusedError as error:
-            raise TransferBrokenError(version=body.version, reason=str(error)) from error
+                raise GroupBrokenError(peer=PEER, at="asking", seconds=0.0, reason=reason) from error
+            raise TransferBrokenError(version=body.version, reason=reason) from error
 
     def _release(self, version: PolicyVersion, manifest: Manifest | None, *, error: BaseException | None) -> None:
         self._count(manifest)
