@@ -32,6 +32,8 @@ from tetrad_wire.messages.weights import VersionOffered
 
 # The sender may take longer to start than we do; asking again is answered alike.
 RESEND_S: Final = 2.0
+# So that our own end, which knows the phase and the bucket, is the first to be late.
+SLACK_S: Final = 2.0
 PEER: Final = "the broadcaster"
 
 log = get_logger(__name__)
@@ -98,7 +100,7 @@ class Nccl:
         """
         assert self._receiver is not None, "an offer by nccl names our group"
         receiving = asyncio.create_task(self._received(offer, self._receiver, deadline=deadline))
-        following = asyncio.create_task(self._followed(offer, deadline=deadline))
+        following = asyncio.create_task(self._followed(offer, deadline=deadline + SLACK_S))
         try:
             # A sender that dies is heard of at once: not every backend's receiver notices.
             await asyncio.wait({receiving, following}, return_when=asyncio.FIRST_EXCEPTION)
