@@ -101,6 +101,9 @@ AIMS: Final = (
     _at_most(r"weight_sync", r"same_gpu_0\.5b_end_to_end_p50_seconds", 0.05),
     _at_most(r"weight_sync", r"same_gpu_1\.5b_end_to_end_p50_seconds", 0.08),
     _at_most(r"weight_sync", r"same_gpu_(0\.5|1\.5)b_pause_p50_seconds", 0.03),
+    _at_most(r"weight_sync", r"nccl_0\.5b_end_to_end_p50_seconds", 0.05),
+    _at_most(r"weight_sync", r"nccl_1\.5b_end_to_end_p50_seconds", 0.08),
+    _at_most(r"weight_sync", r"nccl_(0\.5|1\.5)b_pause_p50_seconds", 0.03),
     # What the tutorial says of four A100, at best.
     _at_most(r"gsm8k_loop", r"tutorial_step_p50_seconds", 144.0),
     # Flat, but for noise.

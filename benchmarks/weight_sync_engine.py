@@ -1,6 +1,6 @@
 """The engine of `weight_sync_gpu.py`: a real engine that fetches a version and switches to it, each part timed.
 
-    python benchmarks/weight_sync_engine.py CONFIG BROADCASTER_ENDPOINT
+    python benchmarks/weight_sync_engine.py CONFIG BROADCASTER_ENDPOINT memory|nccl
 
 Orders: `sync` to a version, `score` a prompt, `held` to digest what the engine computes with, `load` with running
 samples, `unload`.
@@ -23,13 +23,13 @@ from tetrad_rollout.engine.catalog import create_engine
 from tetrad_rollout.engine.protocol import Engine, GeneratedSample, GenerationRequest, RequestId, Sampling
 from tetrad_rollout.engine.update import switch_weights
 from tetrad_rollout.engine_settings import engine_settings
-from tetrad_rollout.weights.receiver import WeightReceiver
+from tetrad_rollout.weights.receiver import PREFERRED, WeightReceiver
 from tetrad_telemetry.logs import configure
 from tetrad_transport import ZmqTransport
 from tetrad_transport.membership import new_incarnation
 from tetrad_weights import Bytes
 from tetrad_wire.ids import PolicyVersion
-from tetrad_wire.messages.weights import DeviceHandle, Manifest
+from tetrad_wire.messages.weights import DeviceHandle, Manifest, WeightTransport
 
 TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.01
@@ -84,7 +84,9 @@ class TimedEngine:
 class Replica:
     """What a rollout replica does with new weights, told when by orders instead of a coordinator."""
 
-    def __init__(self, engine: Engine, broadcaster: str, transport: ZmqTransport, *, is_sglang: bool) -> None:
+    def __init__(
+        self, engine: Engine, broadcaster: str, transport: ZmqTransport, *, over: str, is_sglang: bool
+    ) -> None:
         self._engine = TimedEngine(engine)
         self._is_sglang = is_sglang
         self._receiver = WeightReceiver(
@@ -92,6 +94,7 @@ class Replica:
             incarnation=new_incarnation(),
             replica="rollout-0",
             timeout_s=TIMEOUT_S,
+            transports=(WeightTransport.NCCL,) if over == "nccl" else PREFERRED,
             gpu=engine.gpu,
         )
         self._running: asyncio.Task[list[GeneratedSample]] | None = None
@@ -117,15 +120,16 @@ class Replica:
         staged = time.monotonic()
         await switch_weights(engine, version=version, digest=manifest.digest)
         ended = time.monotonic()
-        transport = self._receiver.statistics().last_transport
         fetch_s = staged - began
-        staging_s = engine.seconds.setdefault("stage", self._receiver.statistics().last_copy_s)
+        found = self._receiver.statistics()
+        staging_s = engine.seconds.setdefault("stage", found.last_copy_s - found.last_receive_s)
         return {
             "began": began,
             "ended": ended,
-            "pull": max(0.0, fetch_s - staging_s),
+            "pull": max(0.0, fetch_s - found.last_receive_s - staging_s),
             "pause": ended - staged,
-            "transport": transport.value if transport else "",
+            "transport": found.last_transport.value if found.last_transport else "",
+            "receive": found.last_receive_s,
             **engine.seconds,
         }
 
@@ -177,6 +181,7 @@ class Replica:
 
     async def close(self) -> None:
         """Give everything back."""
+        await self._receiver.end_group()
         self._receiver.close()
         await self._engine.close()
 
@@ -188,7 +193,7 @@ async def main() -> None:
     transport = ZmqTransport(allow_clear_tcp=True)
     backend, settings = config.generator.backend, engine_settings(config, is_colocated=False)
     engine = await asyncio.to_thread(create_engine, backend.value, settings)
-    replica = Replica(engine, sys.argv[2], transport, is_sglang=backend is Backend.SGLANG)
+    replica = Replica(engine, sys.argv[2], transport, over=sys.argv[3], is_sglang=backend is Backend.SGLANG)
     say({"ready": True})
     async for order in orders():
         match order["order"]:

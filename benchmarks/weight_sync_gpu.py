@@ -1,4 +1,7 @@
-"""Weight sync on one GPU: learner, broadcaster and SGLang engine as three processes, weights by CUDA IPC.
+"""Weight sync on one GPU or two: learner, broadcaster and SGLang engine as three processes.
+
+On one GPU weights go by CUDA IPC; with `--over nccl` learner and broadcaster are on the first GPU and the engine is on
+the second, and they go by NCCL, out of the broadcaster's copy. `first_seconds` is then the update that makes the group.
 
 The learner is one rank of the real trainer (FSDP2, float32 master weights), whose tensors change by 2 % before each of
 20 updates; the broadcaster is the service; the engine is the real one, which fetches, stages, commits and probes as a
@@ -6,14 +9,18 @@ rollout replica does. This process stands for the coordinator: it passes the wor
 
 `end_to_end` runs from the start of the gather to the proven engine, in these parts: `gather` (the rank's whole weights
 in one buffer), `digest` of it, `share` (until the broadcaster has accepted), `order` (the word to the engine), `pull`
-(the offer), `stage` (the engine's copy and its digest), `pause`. `pause` is the time without generation: `stop` (until
-the server is idle), `load`, `flush`, `probe` (a forward, and the digest of what the server holds), `resume`. `floor` is
-what three copies of the bytes take at the device's measured bandwidth: gather, stage and load need one each. p99 of 20
-is the slowest. `in_flight` is the same with 64 samples running. `logprob_difference` compares engine and learner on a
-fixed prompt: mean over its tokens, before any update and after each.
+(the offer), `receive` (the collectives), `stage` (the engine's copy and its digest), `pause`. `pause` is the time
+without generation: `stop` (until the server is idle), `load`, `flush`, `probe` (a forward, and the digest of what the
+server holds), `resume`. `floor` is what three copies of the bytes take at the device's measured bandwidth: gather,
+stage and load need one each. p99 of 20 is the slowest. `in_flight` is the same with 64 samples running.
+`logprob_difference` compares engine and learner on a fixed prompt: mean over its tokens, before any update and after
+each.
 
     python benchmarks/weight_sync_gpu.py [--shapes 0.5b 1.5b] [--updates 20] [--smollm2 FOLDER] [--deadline 145]
+    python benchmarks/weight_sync_gpu.py --over nccl                                                      # two GPUs
     python benchmarks/weight_sync_gpu.py --backend transformers --shapes 16m --updates 3 --in-flight 4    # no GPU
+
+Without a GPU `--over nccl` is over gloo, with the same processes.
 """
 
 import argparse
@@ -48,7 +55,7 @@ from tetrad_transport import ZmqTransport
 FOLDER: Final = Path(__file__).parent
 PACKAGES: Final = ("torch", "transformers", "sglang")
 PARTS: Final = (
-    *("end_to_end", "gather", "digest", "share", "order", "pull", "stage"),
+    *("end_to_end", "gather", "digest", "share", "order", "pull", "receive", "stage"),
     *("pause", "stop", "load", "flush", "probe", "resume"),
 )
 NUM_COPIES: Final = 3
@@ -117,6 +124,7 @@ def joined(published: Order, synced: Order) -> dict[str, float]:
         "end_to_end": synced["ended"] - published["began"],
         "num_bytes": float(published["num_bytes"]),
         "is_cuda_ipc": float(synced["transport"] == "cuda_ipc"),
+        "is_nccl": float(synced["transport"] == "nccl"),
     }
 
 
@@ -126,6 +134,7 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=["0.5b", "1.5b"], help="models")
     parser.add_argument("--updates", type=int, default=20, help="updates that count, of each shape (default 20)")
     parser.add_argument("--in-flight", type=int, default=64, help="samples that run meanwhile (default 64); 0 is none")
+    parser.add_argument("--over", choices=("memory", "nccl"), default="memory", help="one GPU's memory, or NCCL")
     parser.add_argument("--backend", default="sglang", help="engine (default %(default)s)")
     parser.add_argument("--attention", default="", help="SGLang's attention backend (default: the engine's choice)")
     parser.add_argument("--smollm2", type=Path, default=Path("/tmp/smollm2-135m"), help="folder of a tokenizer")
@@ -192,10 +201,11 @@ async def started(shape: str, arguments: argparse.Namespace, folder: Path, stack
         num_tokens=IN_FLIGHT_TOKENS,
     )
     (here / "engine.yaml").write_text(dump_resolved(config), encoding="utf-8")
-    rank = Child(f"{shape}-rank", [FOLDER / "weight_sync_rank.py", model, broadcaster], log=here / "rank.log")
+    over = arguments.over
+    rank = Child(f"{shape}-rank", [FOLDER / "weight_sync_rank.py", model, broadcaster, over], log=here / "rank.log")
     engine = Child(
         f"{shape}-engine",
-        [FOLDER / "weight_sync_engine.py", here / "engine.yaml", broadcaster],
+        [FOLDER / "weight_sync_engine.py", here / "engine.yaml", broadcaster, over],
         log=here / "engine.log",
     )
     for child in (rank, engine):
@@ -203,14 +213,14 @@ async def started(shape: str, arguments: argparse.Namespace, folder: Path, stack
     limit_s = arguments.start_timeout
     async with asyncio.TaskGroup() as starting:
         starting.create_task(rank.start(timeout_s=limit_s, environment=torchrun()))
-        starting.create_task(engine.start(timeout_s=limit_s))
+        starting.create_task(engine.start(timeout_s=limit_s, environment=beside(over)))
     say(f"{shape}: ready")
     return Pair(rank, engine, shape)
 
 
 async def figures(pair: Pair, arguments: argparse.Namespace) -> AsyncIterator[tuple[str, float]]:
     """Yield what is found of one shape."""
-    prefix = f"same_gpu_{pair.shape}" if gpu_name() else f"host_{pair.shape}"
+    prefix = prefix_of(arguments.over, pair.shape, is_on_gpu=bool(gpu_name()))
     before = await pair.difference()
     if before is not None:
         yield f"{prefix}_logprob_difference_before_nats", before
@@ -224,6 +234,8 @@ async def figures(pair: Pair, arguments: argparse.Namespace) -> AsyncIterator[tu
         difference = await pair.difference()
         if difference is not None:
             after.append(difference)
+        if number == 0 and arguments.over == "nccl":
+            yield f"{prefix}_first_seconds", update["end_to_end"]
         if number >= WARM_UP:
             updates.append(update)
             held.append(await pair.held_s())
@@ -254,7 +266,7 @@ async def in_flight(pair: Pair, arguments: argparse.Namespace) -> dict[str, floa
 
 
 def summary(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Medians and slowest of the parts, and how much came by CUDA IPC.
+    """Medians and slowest of the parts, and how much came by CUDA IPC and NCCL.
 
     >>> found = summary([{"pause": 2.0, "num_bytes": 8e9, "is_cuda_ipc": 1.0}] * 3)
     >>> found["pause_p50_seconds"], found["pause_p99_seconds"], found["size_gigabytes"]
@@ -268,7 +280,8 @@ def summary(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
             metrics[f"{part}_p99_seconds"] = seconds[math.ceil(0.99 * len(seconds)) - 1]
     metrics["updates_count"] = len(updates)
     metrics["size_gigabytes"] = updates[0]["num_bytes"] / 1e9
-    metrics["by_cuda_ipc_share"] = statistics.mean(update["is_cuda_ipc"] for update in updates)
+    for way in ("cuda_ipc", "nccl"):
+        metrics[f"by_{way}_share"] = statistics.mean(update.get(f"is_{way}", 0.0) for update in updates)
     return metrics
 
 
@@ -277,6 +290,27 @@ def said(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(map(said, error.exceptions))
     return f"{type(error).__name__}: {error}"
+
+
+def prefix_of(over: str, shape: str, *, is_on_gpu: bool) -> str:
+    """What the figures begin with.
+
+    >>> prefix_of("nccl", "0.5b", is_on_gpu=True), prefix_of("nccl", "16m", is_on_gpu=False)
+    ('nccl_0.5b', 'gloo_16m')
+    """
+    if over == "nccl":
+        return f"nccl_{shape}" if is_on_gpu else f"gloo_{shape}"
+    return f"same_gpu_{shape}" if is_on_gpu else f"host_{shape}"
+
+
+def beside(over: str) -> dict[str, str]:
+    """What an engine is told that is on another GPU than the learner: the second that is visible."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0,1").split(",")
+    if over != "nccl" or not gpu_name():
+        return dict(os.environ)
+    if len(visible) < 2:
+        raise ValueError(f"--over nccl needs 2 GPUs; CUDA_VISIBLE_DEVICES is {','.join(visible)}")
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": visible[1]}
 
 
 def torchrun() -> dict[str, str]:

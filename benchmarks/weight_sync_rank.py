@@ -1,6 +1,6 @@
 """The learner of `weight_sync_gpu.py`: one rank of the real trainer (FSDP2), its device copies, its publisher.
 
-    python benchmarks/weight_sync_rank.py MODEL BROADCASTER_ENDPOINT    # with torchrun's variables
+    python benchmarks/weight_sync_rank.py MODEL BROADCASTER_ENDPOINT memory|nccl    # with torchrun's variables
 
 Orders: `publish` a version, `change` every tensor by 2 %, `score` a prompt, `copy` to find the device's bandwidth.
 On a machine without a GPU weights travel through host memory.
@@ -39,7 +39,7 @@ IS_ON_GPU: Final = torch.cuda.is_available()
 class Rank:
     """The parts of a rank that publishing takes."""
 
-    def __init__(self, model: str, broadcaster: str, transport: ZmqTransport) -> None:
+    def __init__(self, model: str, broadcaster: str, over: str, transport: ZmqTransport) -> None:
         self._trainer = Trainer.create(
             TrainerOptions(
                 model_path=model,
@@ -52,7 +52,18 @@ class Rank:
         self._exports = Exports(self._trainer, dtype=dtype)
         self.layout = self._exports.layout
         incarnation = new_incarnation()
-        self._copies = DeviceCopies(self._trainer.ranks, run=RUN, incarnation=incarnation) if IS_ON_GPU else None
+        is_relayed = over == "nccl"
+        self._copies = (
+            DeviceCopies(
+                self._trainer.ranks,
+                run=RUN,
+                incarnation=incarnation,
+                has_neighbours=not is_relayed,
+                is_relayed=is_relayed,
+            )
+            if IS_ON_GPU
+            else None
+        )
         connection = transport.connect(broadcaster, name="trainer-0")
         self._publisher = Publisher(connection, run=RUN, incarnation=incarnation, timeout_s=TIMEOUT_S)
 

@@ -27,6 +27,7 @@ NEEDED_BY_OTHERS: Final[Mapping[tuple[str, str], str]] = {
     ("tetrad-rollout", "jinja2"): "transformers renders chat templates with it and does not require it",
     ("tetrad-learner", "sqlalchemy"): "mlflow keeps the store in a run's folder with it; its skinny build does not",
     ("tetrad-learner", "alembic"): "the same",
+    ("tetrad-broadcaster", "tetrad-devices"): "senders of weights are programs of it, started by name",
     ("tetrad-rollout", "sglang-kernel"): "sglang asserts this very version and takes what is there",
     ("tetrad-rollout", "flashinfer-python"): "the same",
 }

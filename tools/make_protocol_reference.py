@@ -22,7 +22,7 @@ from tetrad_wire.codec import unpack
 from tetrad_wire.envelope import BufferSpec, Header
 from tetrad_wire.errors import Violation
 from tetrad_wire.limits import Limits
-from tetrad_wire.messages import episodes, leases, membership, refusals, steps, weights
+from tetrad_wire.messages import episodes, groups, leases, membership, refusals, steps, weights
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "reference" / "protocol.md"
@@ -33,6 +33,7 @@ TOPICS: Final[Mapping[str, ModuleType]] = {
     "Work": leases,
     "Episodes": episodes,
     "Weights": weights,
+    "Links and groups": groups,
     "Steps": steps,
 }
 _REWARD: Final = ids.Incarnation("5f0c3a9d1b2e4f68")

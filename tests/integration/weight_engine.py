@@ -2,10 +2,11 @@
 
 Orders on standard input: `fetch VERSION`, `stop VERSION` (SIGSTOP to itself once the first bytes are there) and
 `kill VERSION` (SIGKILL likewise). Says `staging VERSION` before the bytes are copied, then
-`fetched VERSION DIGEST TRANSPORT` or `failed VERSION ERROR`.
+`fetched VERSION DIGEST TRANSPORT` or `failed VERSION ERROR`. With ON_GPU set, its stage is memory of the first GPU.
 """
 
 import asyncio
+import functools
 import os
 import signal
 import sys
@@ -18,10 +19,11 @@ from tetrad_rollout.weights.receiver import WeightReceiver
 from tetrad_telemetry.logs import configure
 from tetrad_transport import ZmqTransport
 from tetrad_transport.membership import new_incarnation
-from tetrad_weights import Bytes, WeightsError, verify
+from tetrad_weights import Bytes, DigestMismatchError, WeightsError, verify
 from tetrad_wire.ids import PolicyVersion
-from tetrad_wire.messages.weights import Manifest, WeightTransport
+from tetrad_wire.messages.weights import DeviceHandle, Manifest, WeightTransport
 
+ON_GPU = bool(os.environ.get("ON_GPU"))
 SIGNALS = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL}
 
 
@@ -35,6 +37,38 @@ def signal_in_mid_copy(buffer: Bytes, number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
+def copy_on_device(manifest: Manifest, handle: DeviceHandle) -> None:
+    """As SGLang's stage does: copy, then digest the copy."""
+    import torch
+
+    from tetrad_devices.digest import sum64
+
+    with maps().attach(handle) as source:
+        buffer = torch.empty_like(source).copy_(source)
+        torch.cuda.synchronize()
+    parts = [buffer[spec.offset : spec.offset + spec.num_bytes] for spec in manifest.tensors]
+    for spec, found in zip(manifest.tensors, sum64(parts), strict=True):
+        if found != spec.digest:
+            raise DigestMismatchError(tensor=spec.name, expected=spec.digest, actual=found)
+
+
+@functools.cache
+def maps():
+    """Kept from one version to the next: a handle is opened once."""
+    from tetrad_devices.maps import DeviceMaps
+
+    return DeviceMaps()
+
+
+def gpu() -> str:
+    """UUID of the GPU that this engine is on."""
+    if not ON_GPU:
+        return ""
+    from tetrad_devices.facts import uuid_of
+
+    return uuid_of()
+
+
 async def fetch(receiver: WeightReceiver, order: str, version: PolicyVersion) -> None:
     buffers: list[Bytes] = []
 
@@ -45,9 +79,14 @@ async def fetch(receiver: WeightReceiver, order: str, version: PolicyVersion) ->
         say("staging", version)
         return buffers[0]
 
+    async def stage_on_device(manifest: Manifest, handle: DeviceHandle) -> None:
+        say("staging", version)
+        await asyncio.to_thread(copy_on_device, manifest, handle)
+
     try:
-        manifest = await receiver.fetch(version, stage)
-        verify(manifest, buffers[0])
+        manifest = await receiver.fetch(version, stage, stage_on_device if ON_GPU else None)
+        if buffers:
+            verify(manifest, buffers[0])
     except (FetchError, WeightsError) as error:
         say("failed", version, f"{type(error).__name__}: {error}")
     else:
@@ -63,15 +102,17 @@ async def main(endpoint: str, name: str, timeout_s: float, transports: str) -> N
         replica=name,
         timeout_s=timeout_s,
         transports=[WeightTransport(transport) for transport in transports.split(",")],
+        gpu=gpu(),
         num_threads=1,
     )
     while line := await asyncio.to_thread(sys.stdin.readline):
         order, version = line.split()
         await fetch(receiver, order, PolicyVersion(int(version)))
+    await receiver.end_group()
     receiver.close()
     connection.close()
     transport.close()
 
 
-configure(service="engine", level="error")
+configure(service="engine", format="json", level="info", stream=sys.stderr)
 asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]))

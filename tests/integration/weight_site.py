@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from tetrad_weights.segments import DIRECTORY
 from tetrad_wire.ids import PolicyVersion, RunId
 from tetrad_wire.messages.membership import Bye, Desired, Heartbeat, Hello, RunState
 
-SOON_S = 30.0
+SOON_S = 120.0
 ENGINE = Path(__file__).with_name("weight_engine.py")
 SMALL = lay_out([Parameter("embed", "float32", (1000, 64)), Parameter("norm", "float32", (64,))])
 # Many chunks, so that there is a middle of a copy.
@@ -136,7 +136,13 @@ class Site:
         return len(self.registry.hellos) > known and self.registry.holds() is not None
 
     async def start_engine(
-        self, name: str, *, transports: str = "shared_memory,socket", endpoint: str = "", timeout_s: float = SOON_S
+        self,
+        name: str,
+        *,
+        transports: str = "shared_memory,socket",
+        endpoint: str = "",
+        timeout_s: float = SOON_S,
+        variables: Mapping[str, str] | None = None,
     ) -> Engine:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -145,6 +151,8 @@ class Site:
             name,
             str(timeout_s),
             transports,
+            env={**os.environ, **(variables or {})},
+            stderr=(self.folder / f"{name}.log").open("ab"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -174,8 +182,9 @@ class Site:
         lines = (await self.page("metrics")).splitlines()
         return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(series))
 
-    def log(self) -> str:
-        return (self.folder / "log").read_text()
+    def log(self, name: str = "") -> str:
+        """Of the broadcaster, or of an engine."""
+        return (self.folder / (f"{name}.log" if name else "log")).read_text()
 
 
 async def until(condition: Callable[[], object], what: str) -> None:

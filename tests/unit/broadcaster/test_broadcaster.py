@@ -3,18 +3,21 @@
 import asyncio
 
 import msgspec
+import numpy as np
 import pytest
 from unit.broadcaster.site import LAYOUT, SOON_S, a_site, until
 
 from tetrad_broadcaster.subscribers import Standing
 from tetrad_weights import Maps, verify
 from tetrad_weights.owners import this_process
-from tetrad_wire.ids import PolicyVersion
+from tetrad_wire.ids import Incarnation, PolicyVersion
+from tetrad_wire.messages.groups import FollowSending, LinkEchoed, SendingEnded, TestLink
 from tetrad_wire.messages.weights import (
     VersionAccepted,
     VersionOffered,
     VersionRefused,
     VersionUnavailable,
+    WeightTransport,
 )
 
 pytestmark = pytest.mark.timeout(30)
@@ -36,6 +39,38 @@ async def test_a_published_version_can_be_pulled_and_is_the_same(run):
         with maps.attach(offer.segment) as attachment:
             verify(offer.manifest, attachment.payload)
         maps.close()
+
+
+async def test_whoever_tests_its_link_gets_its_bytes_back(run):
+    async with a_site(run) as site:
+        data = np.arange(1 << 16, dtype=np.uint8)
+
+        reply = await site.connect().request(TestLink(data=data), timeout_s=SOON_S)
+
+        assert isinstance(reply, LinkEchoed)
+        assert np.array_equal(reply.data, data)
+
+
+async def test_an_engine_that_takes_collectives_is_told_to_form_a_group_first(run):
+    async with a_site(run) as site:
+        await site.publish(1)
+
+        alone = await site.pull(1, transports=(WeightTransport.NCCL,))
+        choosing = await site.pull(1, transports=(WeightTransport.SHARED_MEMORY, WeightTransport.NCCL))
+
+        assert isinstance(alone, VersionUnavailable)
+        assert alone.needs_group
+        assert isinstance(choosing, VersionOffered)
+
+
+async def test_the_sending_in_a_group_that_nobody_knows_has_ended(run):
+    async with a_site(run) as site:
+        question = FollowSending(group="b.r.1", version=PolicyVersion(1), incarnation=Incarnation("r"))
+
+        reply = await site.connect().request(question, timeout_s=SOON_S)
+
+        assert isinstance(reply, SendingEnded)
+        assert reply.problem == "it is not being sent in this group (any more)"
 
 
 async def test_the_learner_may_write_its_segment_again_once_the_version_is_accepted(run):

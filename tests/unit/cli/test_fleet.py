@@ -76,6 +76,10 @@ def test_every_socket_has_a_name_of_its_own(roles):
     assert f"ipc://{RUNTIME}/reward-1" in bound
 
 
+def test_engines_know_the_way_to_the_broadcaster_before_they_load(roles):
+    assert roles["rollout"].env["TETRAD_BROADCASTER"] == roles["broadcaster"].env["TETRAD_BIND"]
+
+
 def test_threads_are_shared_among_those_that_compute(roles):
     threads = {name: role.env["OMP_NUM_THREADS"] for name, role in roles.items()}
 

@@ -14,6 +14,7 @@ SAID_BY_LISTENERS = {
     *("desired", "refused", "lease_granted", "lease_revoked", "samples_acknowledged"),
     *("episodes_opened", "episodes_refused", "episode_stepped"),
     *("version_accepted", "version_refused", "version_offered", "version_unavailable", "version_chunk"),
+    *("link_echoed", "group_opened", "group_refused", "sending_ended"),
     *("execute_step", "publish_weights", "save_checkpoint", "move_state"),
 }
 ROLLOUT, OTHER, REWARD = PublicKey("r"), PublicKey("o"), PublicKey("w")

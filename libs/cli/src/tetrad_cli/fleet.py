@@ -17,7 +17,14 @@ from tetrad_config.reward_record import FIRST, Edition
 MAX_REPLICAS: Final = 256
 PREFIX: Final = "TETRAD_"
 # The variables of the launcher's own surroundings that are meant for the services too.
-PASSED_ON: Final = ("TETRAD_LOG_LEVEL", "TETRAD_LOG_FORMAT", "TETRAD_WEIGHT_TRANSPORT", KEYS, CLEAR_TCP)
+PASSED_ON: Final = (
+    "TETRAD_LOG_LEVEL",
+    "TETRAD_LOG_FORMAT",
+    "TETRAD_WEIGHT_TRANSPORT",
+    "TETRAD_GROUP_HOST",
+    KEYS,
+    CLEAR_TCP,
+)
 MODEL_LOAD_DEADLINE_S: Final = 900.0
 
 
@@ -48,6 +55,8 @@ def fleet(
     computing = thread_environment(threads_per_process(config, cores))
     light = thread_environment(1)
     where = places(runtime_dir, bind=bind)
+    # Where it is known from the start, engines test the way to it before they load.
+    linked = {} if where.known_broadcaster is None else {"TETRAD_BROADCASTER": where.known_broadcaster}
     skipping = {} if skip_step is None else {"TETRAD_SKIP_STEP": str(skip_step)}
     shared = _shared(run_dir, where)
     return [
@@ -69,7 +78,7 @@ def fleet(
             env={**light, **shared, "TETRAD_BIND": where.broadcaster},
         ),
         reward_role(config, edition=edition, run_dir=run_dir, where=where),
-        _rollouts(config, env={**computing, **shared}, gpus=gpus_of_engines(config, gpus)),
+        _rollouts(config, env={**computing, **shared, **linked}, gpus=gpus_of_engines(config, gpus)),
     ]
 
 

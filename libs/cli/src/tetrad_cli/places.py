@@ -13,6 +13,7 @@ from tetrad_runtime.exits import ConfigFault
 
 BIND: Final = "TETRAD_BIND"
 KEYS: Final = "TETRAD_KEYS"
+ANY_PORT: Final = ":*"
 CLEAR_TCP: Final = "TETRAD_ALLOW_CLEAR_TCP"
 REWARD_SOCKET: Final = "/reward-{index}"
 # Every address of this host; nobody can be told to connect to it.
@@ -27,6 +28,11 @@ class Places:
     broadcaster: str
     reward: str
     """`{index}` stands for the number of the replica."""
+
+    @property
+    def known_broadcaster(self) -> str | None:
+        """Where the broadcaster will be; None while it may take any port."""
+        return None if self.broadcaster.endswith(ANY_PORT) else self.broadcaster
 
     def reward_of(self, label: str) -> str:
         """Endpoint of reward replicas whose names begin so; a port is any in any case."""
@@ -49,7 +55,7 @@ def places(runtime_dir: Path, *, bind: str | None) -> Places:
     if bind is None:
         return private_places(runtime_dir)
     address = bind.rpartition(":")[0]
-    return Places(coordinator=bind, broadcaster=f"{address}:*", reward=f"{address}:*")
+    return Places(coordinator=bind, broadcaster=f"{address}{ANY_PORT}", reward=f"{address}{ANY_PORT}")
 
 
 def asked_bind(environ: Mapping[str, str]) -> str | None:

@@ -109,7 +109,7 @@ class Generator(Section):
 
     # ── weights and leases ──
     weight_sync_backend: Annotated[WeightSyncBackend, Field(strict=False)] = WeightSyncBackend.NCCL
-    """Collective for engines on other GPUs; on one host or GPU, memory is shared instead, whatever this says."""
+    """How engines on other GPUs get weights: nccl, or gloo: none between GPUs, but host memory or sockets."""
     weight_sync_timeout: Seconds = 120.0
     """Seconds after which an engine that does not take new weights is quarantined."""
     kv_cache_policy: Annotated[KvCachePolicy, Field(strict=False)] = KvCachePolicy.FLUSH

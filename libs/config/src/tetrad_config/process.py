@@ -43,6 +43,7 @@ class WeightTransportChoice(StrEnum):
     """The fastest that is proved to work."""
     CUDA_IPC = "cuda_ipc"
     SHARED_MEMORY = "shared_memory"
+    NCCL = "nccl"
     SOCKET = "socket"
 
 
@@ -99,7 +100,9 @@ class RolloutSettings(ServiceSettings):
     coordinator: Endpoint
     """Endpoint of the coordinator."""
     weight_transport: WeightTransportChoice = WeightTransportChoice.AUTO
-    """How weights come: shared_memory on the broadcaster's host, socket anywhere; auto tries them in this order."""
+    """How weights come: cuda_ipc, shared_memory, nccl or socket; auto takes the fastest that is proved to work."""
+    broadcaster: Endpoint | None = None
+    """Endpoint of the broadcaster; where it is known at the start, the link is tested before a model loads."""
 
 
 class RewardSettings(ServiceSettings):
@@ -124,6 +127,8 @@ class BroadcasterSettings(ServiceSettings):
     """Endpoint of the coordinator."""
     bind: Endpoint
     """Endpoint on which learner and rollouts reach the broadcaster."""
+    group_host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]+$", max_length=253)] = "127.0.0.1"
+    """Address of this host at which receivers of engines reach senders of weights (NCCL); loopback: this host only."""
 
 
 class CoordinatorSettings(ServiceSettings):

@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from tetrad_wire import Message
 from tetrad_wire.catalog import CLASSES
 from tetrad_wire.messages.episodes import EpisodeStepped, GradeOutcome, OpenEpisodes
+from tetrad_wire.messages.groups import LinkEchoed, TestLink
 from tetrad_wire.messages.leases import LeaseGranted, LeasesRenewed, SampleFinished, VersionSpan
 from tetrad_wire.messages.membership import Desired
 from tetrad_wire.messages.steps import ExecuteStep, StepCredited
@@ -186,6 +187,7 @@ def _agree_offer(draw: Callable[..., Any]) -> dict[str, Any]:
         "transport": transport,
         "segment": draw(segments if transport is WeightTransport.SHARED_MEMORY else st.none() | segments),
         "device": draw(bodies(DeviceHandle) if transport is WeightTransport.CUDA_IPC else st.none()),
+        "group": draw(st.text(min_size=1) if transport is WeightTransport.NCCL else st.just("")),
     }
 
 
@@ -221,4 +223,6 @@ _AGREEMENTS: Final[dict[type[msgspec.Struct], Callable[[Callable[..., Any]], dic
     VersionOffered: _agree_offer,
     PullChunk: _agree_chunk_pull,
     VersionChunk: _agree_chunk,
+    TestLink: _agree_chunk,
+    LinkEchoed: _agree_chunk,
 }

@@ -11,7 +11,7 @@ import msgspec
 
 from tetrad_transport.keys.allowed import Grant
 from tetrad_transport.keys.role import KeyRole, PublicKey
-from tetrad_wire.messages import episodes, leases, membership, steps, weights
+from tetrad_wire.messages import episodes, groups, leases, membership, steps, weights
 from tetrad_wire.messages.refusals import RefusalCode
 
 Lookup = Callable[[PublicKey], Grant | None]
@@ -34,6 +34,9 @@ MAY_SEND: Final[Mapping[type[msgspec.Struct], frozenset[KeyRole]]] = {
     weights.PullVersion: _ROLLOUT,
     weights.PullChunk: _ROLLOUT,
     weights.SegmentReleased: _ROLLOUT,
+    groups.TestLink: _ROLLOUT,
+    groups.FormGroup: _ROLLOUT,
+    groups.FollowSending: _ROLLOUT,
     steps.RankReady: _TRAINER,
     steps.StepProgressed: _TRAINER,
     steps.StepCredited: _TRAINER,

@@ -4,6 +4,8 @@ WeightsError
 ├── ManifestError             the description contradicts itself: refuse it
 ├── DigestMismatchError       bytes are not what the manifest says: never load them
 ├── TransportUnusableError    a segment cannot be reached, or is not the one that was promised: ask again
+│   └── GroupUnusableError    there can be no process group: the sides differ, or memory is short
+├── GroupBrokenError          a process group died or was late: make a new one
 ├── ChunkOrderError           bytes came twice, too early or too late: a bug of ours
 ├── SegmentAllocationError    the machine has no room for a segment
 ├── SegmentsBusyError         every segment is being read: wait, or find the reader that hangs
@@ -35,6 +37,22 @@ class TransportUnusableError(WeightsError):
     def __init__(self, *, segment: str, reason: str) -> None:
         super().__init__(f"segment {segment[:128]!r} is unusable: {reason}")
         self.segment, self.reason = segment, reason
+
+
+class GroupUnusableError(TransportUnusableError):
+    """No process group can bring the weights from this peer."""
+
+    def __init__(self, *, peer: str, reason: str) -> None:
+        WeightsError.__init__(self, f"no process group with {peer}: {reason}")
+        self.segment, self.reason, self.peer = "", reason, peer
+
+
+class GroupBrokenError(WeightsError):
+    """A process group is of no use any more; its processes are killed, and a new one may work."""
+
+    def __init__(self, *, peer: str, at: str, seconds: float, reason: str) -> None:
+        super().__init__(f"the process group with {peer} broke in {at} after {seconds:.1f} s: {reason}")
+        self.peer, self.at, self.seconds, self.reason = peer, at, seconds, reason
 
 
 class ChunkOrderError(WeightsError):

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,28 @@ DIRECTORY: Final = Path("/dev/shm")  # noqa: S108 - POSIX shared memory; names a
 NAME: Final = re.compile(r"tetrad\.[A-Za-z0-9_-]{0,100}\.[A-Za-z0-9_-]{1,64}\.[0-9]{1,9}")
 """What a segment may be called; whatever comes over a wire must match before it becomes a path."""
 _OUT_OF_ROOM: Final = frozenset({errno.ENOSPC, errno.ENOMEM, errno.EDQUOT, errno.EFBIG})
+
+
+@contextlib.contextmanager
+def written_for_owner(handle: SegmentHandle) -> Iterator[Bytes]:
+    """Within the body, the payload of another process's segment, to be written; its owner holds the lock meanwhile.
+
+    Raises TransportUnusableError where there is no such segment.
+    """
+    if not NAME.fullmatch(handle.name):
+        raise TransportUnusableError(segment=handle.name, reason="that is no name of a segment")
+    try:
+        descriptor = os.open(DIRECTORY / handle.name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise TransportUnusableError(segment=handle.name, reason=str(error.strerror)) from None
+    try:
+        mapped = mmap.mmap(descriptor, HEADER_BYTES + handle.num_bytes, flags=mmap.MAP_SHARED)
+    finally:
+        os.close(descriptor)
+    try:
+        yield np.frombuffer(mapped, dtype=np.uint8, offset=HEADER_BYTES)
+    finally:
+        unmap(mapped)
 
 
 def segment_name(*, run: str, incarnation: str, ordinal: int) -> str:

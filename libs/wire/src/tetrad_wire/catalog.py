@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from tetrad_wire.messages import episodes, leases, membership, refusals, steps, weights
+from tetrad_wire.messages import episodes, groups, leases, membership, refusals, steps, weights
 
 CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
     "hello": membership.Hello,
@@ -34,6 +34,13 @@ CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
     "pull_chunk": weights.PullChunk,
     "version_chunk": weights.VersionChunk,
     "segment_released": weights.SegmentReleased,
+    "test_link": groups.TestLink,
+    "link_echoed": groups.LinkEchoed,
+    "form_group": groups.FormGroup,
+    "group_opened": groups.GroupOpened,
+    "group_refused": groups.GroupRefused,
+    "follow_sending": groups.FollowSending,
+    "sending_ended": groups.SendingEnded,
     "rank_ready": steps.RankReady,
     "execute_step": steps.ExecuteStep,
     "step_progressed": steps.StepProgressed,

@@ -9,23 +9,29 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from tetrad_broadcaster.chunks import ChunkDesk
+from tetrad_broadcaster.device_holder import DeviceHolder
 from tetrad_broadcaster.intake import Intake, RefusedError
 from tetrad_broadcaster.metrics import BroadcasterMetrics, BroadcasterStatistics, Failure
 from tetrad_broadcaster.offering import choose, offer, why_not
 from tetrad_broadcaster.rights import Reader, ReadingRights, Right
+from tetrad_broadcaster.senders import Senders, Standing
 from tetrad_broadcaster.shelf import Held, Shelf
 from tetrad_broadcaster.subscribers import Subscribers
 from tetrad_runtime.clock import Clock, MonotonicClock
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Delivery, Listener, PeerFullError, PeerGoneError, PeerId
+from tetrad_weights.errors import WeightsError
+from tetrad_weights.group_orders import Send
 from tetrad_weights.owners import Process, is_alive, pid_space
 from tetrad_weights.ring import SegmentRing
 from tetrad_wire.ids import PolicyVersion
+from tetrad_wire.messages.groups import FollowSending, FormGroup, LinkEchoed, TestLink
 from tetrad_wire.messages.weights import (
     PublishVersion,
     PullChunk,
@@ -59,6 +65,8 @@ class Broadcaster:
         metrics: BroadcasterMetrics,
         on_change: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
+        incarnation: str = "broadcaster",
+        group_host: str = "127.0.0.1",
         num_threads: int | None = None,
     ) -> None:
         self._listener = listener
@@ -70,11 +78,14 @@ class Broadcaster:
         self._shelf = Shelf()
         self._rights = ReadingRights()
         self._subscribers = Subscribers()
-        self._intake = Intake(self._shelf, ring, num_threads=num_threads)
+        self._holder = DeviceHolder(incarnation=incarnation, timeout_s=timeout_s)
+        self._intake = Intake(self._shelf, ring, holder=self._holder, num_threads=num_threads)
+        self._senders = Senders(incarnation=incarnation, host=group_host, timeout_s=timeout_s, metrics=metrics)
         self._chunks = ChunkDesk(self._shelf, ring, self._rights, metrics=metrics, timeout_s=timeout_s)
         self._askers: dict[tuple[PolicyVersion, str], dict[PeerId, int]] = {}
         self._last_refusal: tuple[PolicyVersion, Failure] | None = None
         self._is_draining = False
+        self._bringing: asyncio.Task[None] | None = None
 
     @property
     def holds(self) -> tuple[PolicyVersion, ...]:
@@ -105,6 +116,8 @@ class Broadcaster:
     def close(self) -> None:
         """Remove every segment; readers that have one mapped keep it until they let go."""
         self._intake.close()
+        self._senders.close()
+        self._holder.close()
 
     def statistics(self) -> BroadcasterStatistics:
         """What the service is at this moment."""
@@ -116,6 +129,7 @@ class Broadcaster:
             num_segments=len(self._ring),
             segment_bytes=self._ring.num_bytes,
             num_readers=len(self._rights),
+            num_groups=len(self._senders),
         )
 
     def _hear(self, delivery: Delivery, tasks: asyncio.TaskGroup) -> None:
@@ -124,13 +138,19 @@ class Broadcaster:
             case PublishVersion() as publish:
                 self._on_publish(publish, peer, number, tasks)
             case PullVersion() as pull:
-                self._reply(peer, self._answer(pull), number)
+                self._reply(peer, self._answer(pull, tasks), number)
             case PullChunk() as asked:
                 answer = self._chunks.answer(asked, now=self._clock.now())
                 if answer is not None:
                     self._reply(peer, answer, number)
             case SegmentReleased() as released:
                 self._on_released(released)
+            case TestLink() as test:
+                self._reply(peer, LinkEchoed(data=test.data), number)
+            case FormGroup() as question:
+                self._senders.form(question, _reader(question), self._later(peer, number), tasks)
+            case FollowSending() as question:
+                self._senders.follow(question, self._later(peer, number))
             case other:
                 log.warning("message_unexpected", kind=type(other).__name__)
 
@@ -189,33 +209,68 @@ class Broadcaster:
             seconds=round(seconds, 4),
         )
 
-    def _answer(self, pull: PullVersion) -> VersionOffered | VersionUnavailable:
-        reader = Reader(pull.incarnation, (pull.name or pull.incarnation)[:MAX_NAME], _process(pull))
+    def _answer(self, pull: PullVersion, tasks: asyncio.TaskGroup) -> VersionOffered | VersionUnavailable:
+        reader = _reader(pull)
         self._subscribers.asked(reader)
+        self._senders.release(pull.incarnation)
         held = self._shelf.get(pull.version)
         if held is None:
             reason = "it is being taken" if self._is_coming(pull.version) else "it is not here"
             return VersionUnavailable(version=pull.version, holds=self.holds, reason=reason)
         transport = choose(held, pull)
         if transport is None:
-            return VersionUnavailable(version=pull.version, holds=self.holds, reason=why_not(held, pull.transports))
-        offered = offer(held, transport, gpu=pull.gpu, deadline_s=self._timeout_s)
+            if held.relay_gpu:
+                self._bring_to_host(held, tasks)
+                reason = "it is being brought into host memory"
+            else:
+                reason = why_not(held, pull.transports)
+            return VersionUnavailable(version=pull.version, holds=self.holds, reason=reason)
+        if transport is WeightTransport.NCCL:
+            self._senders.gpu = held.relay_gpu
+            standing = self._senders.standing(pull.incarnation, pull.group)
+            if standing is not Standing.READY:
+                reason = f"its group is {standing.value}"
+                needs_group = standing is Standing.NONE
+                return VersionUnavailable(
+                    version=pull.version, holds=self.holds, reason=reason, needs_group=needs_group
+                )
+            self._senders.send(pull.incarnation, held.version, partial(self._memory, held, pull.gpu), tasks)
+        offered = offer(held, transport, gpu=pull.gpu, group=pull.group, deadline_s=self._timeout_s)
         self._rights.grant(self._right(reader, held, offered))
         self._metrics.version_offered(transport)
         log.info("version_offered", replica=reader.replica, version=held.version, transport=transport.value)
         return offered
 
+    def _bring_to_host(self, held: Held, tasks: asyncio.TaskGroup) -> None:
+        if self._bringing is None or self._bringing.done():
+            self._bringing = tasks.create_task(self._brought_to_host(held), name=f"to-host-{held.version}")
+
+    async def _brought_to_host(self, held: Held) -> None:
+        try:
+            await self._intake.bring_to_host(held, pinned=self._rights.segments())
+        except WeightsError as error:
+            log.error("version_not_on_host", version=held.version, reason=str(error))  # noqa: TRY400 - it says it all
+            return
+        log.info("version_on_host", version=held.version, num_bytes=held.manifest.num_bytes)
+
+    async def _memory(self, held: Held, gpu: str) -> Send:
+        """Where a sender finds a version."""
+        num_bytes = held.manifest.num_bytes
+        if gpu:
+            return Send(num_bytes=num_bytes, device=await self._holder.export(held.version))
+        return Send(num_bytes=num_bytes, segment=held.segment)
+
     def _right(self, reader: Reader, held: Held, offered: VersionOffered) -> Right:
         now, transport = self._clock.now(), offered.transport
         is_asking = transport is WeightTransport.SOCKET
         memory = offered.device.gate if offered.device else held.segment
-        assert memory is not None, "what is offered lies somewhere"
         return Right(
             reader=reader,
             version=held.version,
             digest=held.manifest.digest,
             num_bytes=held.manifest.num_bytes,
-            segment=memory.name,
+            # What a holder has is pinned by its version's place on the shelf.
+            segment=memory.name if memory else "",
             transport=transport,
             granted_at=now,
             deadline=now + self._timeout_s,
@@ -229,6 +284,7 @@ class Broadcaster:
             return
         if released.digest != right.digest:
             self._metrics.failed(Failure.GIVEN_UP)
+            self._senders.release(released.incarnation)
             log.warning("reading_given_up", replica=right.reader.replica, version=right.version, reason=released.reason)
             return
         seconds = self._clock.now() - right.granted_at
@@ -247,15 +303,19 @@ class Broadcaster:
             await self._clock.sleep(min(WATCH_EVERY_S, self._timeout_s / 4))
             self._end_rights()
             self._subscribers.forget_dead(is_alive)
+            self._senders.end_dead(is_alive)
             self._intake.trim(pinned=self._rights.segments())
 
     def _end_rights(self) -> None:
         for right in self._rights.end_dead(is_alive):
             self._metrics.failed(Failure.DIED)
+            self._senders.end(right.reader.incarnation)
             log.warning("consumer_died", replica=right.reader.replica, version=right.version)
         for right in self._rights.expire(self._clock.now()):
             self._subscribers.quarantine(right.reader)
             self._metrics.failed(Failure.TIMEOUT)
+            if right.transport is WeightTransport.NCCL:
+                self._senders.end(right.reader.incarnation)
             log.error(
                 "consumer_quarantined",
                 replica=right.reader.replica,
@@ -270,6 +330,10 @@ class Broadcaster:
     def _is_coming(self, version: PolicyVersion) -> bool:
         return any(coming == version for coming, _digest in self._askers)
 
+    def _later(self, peer: PeerId, number: int) -> Callable[[msgspec.Struct], None]:
+        """Replies to a question, when there is an answer."""
+        return lambda body: self._reply(peer, body, number)
+
     def _reply(self, peer: PeerId, body: msgspec.Struct, number: int) -> None:
         try:
             self._listener.send_nowait(peer, body, reply_to=number)
@@ -278,6 +342,10 @@ class Broadcaster:
             log.warning("reply_not_sent", kind=type(body).__name__, reason=str(error))
 
 
-def _process(pull: PullVersion) -> Process | None:
+def _reader(asked: PullVersion | FormGroup) -> Reader:
+    return Reader(asked.incarnation, (asked.name or asked.incarnation)[:MAX_NAME], _process(asked))
+
+
+def _process(pull: PullVersion | FormGroup) -> Process | None:
     is_ours = pull.pid_space in {"", pid_space()}
     return Process(pull.pid, pull.started) if pull.pid and is_ours else None

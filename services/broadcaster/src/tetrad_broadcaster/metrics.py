@@ -51,6 +51,8 @@ class Failure(StrEnum):
     """An engine died while it was reading."""
     GIVEN_UP = "given_up"
     """An engine released without having read."""
+    GROUP = "group"
+    """A process group with an engine failed, died or was late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ class BroadcasterStatistics:
     segment_bytes: int
     num_readers: int
     """Offers that are neither released nor over."""
+    num_groups: int = 0
+    """Process groups with engines that work."""
 
 
 class BroadcasterMetrics:
@@ -95,6 +99,12 @@ class BroadcasterMetrics:
         self._segments = metrics.gauge("segments", "Shared-memory segments.")
         self._segment_bytes = metrics.gauge("segment_bytes", "Bytes of all segments.")
         self._readers = metrics.gauge("readers", "Engines that may be reading now.")
+        self._groups = metrics.gauge("groups", "Process groups with engines that work.")
+        self._links = metrics.gauges(
+            "link_bandwidth_bytes",
+            "Bytes in one second that the newest process group with a replica was proved with.",
+            labels={"replica": Capped()},
+        )
 
     def version_taken(self, *, seconds: float) -> None:
         """A version was cloned and verified."""
@@ -114,6 +124,10 @@ class BroadcasterMetrics:
         self._bytes.with_labels(transport=transport).inc(num_bytes)
         self._duration.with_labels(transport=transport, phase=Phase.READ).observe(seconds)
 
+    def link_tested(self, replica: str, *, bytes_per_s: float) -> None:
+        """A process group with an engine was proved."""
+        self._links.with_labels(replica=replica).set(bytes_per_s)
+
     def failed(self, reason: Failure) -> None:
         """Something did not get through."""
         self._failures.with_labels(reason=reason).inc()
@@ -124,6 +138,7 @@ class BroadcasterMetrics:
         self._segments.set(statistics.num_segments)
         self._segment_bytes.set(statistics.segment_bytes)
         self._readers.set(statistics.num_readers)
+        self._groups.set(statistics.num_groups)
         for standing in Standing:
             self._subscribers.with_labels(state=standing).set(statistics.standings.get(standing, 0))
         self._show_lags(statistics.lags)

@@ -1,7 +1,7 @@
 """What is offered to an engine: the same version by whichever transport the engine can use. Pure.
 
 How the bytes then move is the transport's own business: engines read a segment by themselves, `chunks` sends what
-they ask for.
+they ask for, `senders` send in a process group.
 """
 
 from collections.abc import Sequence
@@ -31,11 +31,13 @@ def device_on(held: Held, gpu: str) -> DeviceHandle | None:
 def _can_serve(held: Held, transport: WeightTransport, gpu: str) -> bool:
     if transport is WeightTransport.CUDA_IPC:
         return device_on(held, gpu) is not None
+    if transport is WeightTransport.NCCL and gpu:
+        return bool(held.relay_gpu)
     # Whatever else an engine names can be served; one that cannot use it says so by leaving it out.
     return held.segment is not None
 
 
-def offer(held: Held, transport: WeightTransport, *, gpu: str, deadline_s: float) -> VersionOffered:
+def offer(held: Held, transport: WeightTransport, *, gpu: str, group: str, deadline_s: float) -> VersionOffered:
     """Offer a held version; the handle is that of the transport."""
     bare = partial(
         VersionOffered, version=held.version, manifest=held.manifest, transport=transport, canary=held.canary
@@ -45,6 +47,8 @@ def offer(held: Held, transport: WeightTransport, *, gpu: str, deadline_s: float
             return bare(device=device_on(held, gpu), deadline_s=deadline_s)
         case WeightTransport.SHARED_MEMORY:
             return bare(segment=held.segment, deadline_s=deadline_s)
+        case WeightTransport.NCCL:
+            return bare(group=group, deadline_s=deadline_s)
         case WeightTransport.SOCKET:
             return bare(deadline_s=deadline_s)
         case _:

@@ -80,6 +80,8 @@ class _Service:
             timeout_s=config.generator.weight_sync_timeout,
             metrics=self._metrics,
             on_change=self._on_change,
+            incarnation=self._incarnation,
+            group_host=settings.group_host,
         )
         self._member: Member | None = None
 

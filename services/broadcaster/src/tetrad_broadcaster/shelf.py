@@ -1,7 +1,7 @@
 """The versions that can be served: the newest, and the one before it for whoever is still on its way. Pure."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tetrad_wire.ids import PolicyVersion
@@ -24,6 +24,8 @@ class Held:
     """In the ranks' own memory on their GPUs, passed on as it came."""
     canary: Canary | None = None
     """Passed on as it came."""
+    relay_gpu: str = ""
+    """UUID of the GPU that a copy of ours lies on; empty without one."""
 
 
 class VersionConflictError(ValueError):
@@ -66,6 +68,11 @@ class Shelf:
         self._held[held.version] = held
         while len(self._held) > KEPT:
             del self._held[self.holds[0]]
+
+    def replace(self, held: Held, *, segment: SegmentHandle) -> None:
+        """The same version lies in host memory too by now."""
+        if self._held.get(held.version) is held:
+            self._held[held.version] = replace(held, segment=segment)
 
     def segments(self) -> set[str]:
         """Names of the segments that the held versions lie in."""

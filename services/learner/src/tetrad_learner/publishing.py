@@ -61,6 +61,11 @@ class DeviceOffer(Protocol):
         ...
 
     @property
+    def relay(self) -> DeviceHandle | None:
+        """For the broadcaster's own copy; None where it needs none."""
+        ...
+
+    @property
     def fill_s(self) -> float:
         """Seconds until the bytes lay there."""
         ...
@@ -235,6 +240,7 @@ class Publisher:
             manifest=manifest,
             segment=segment.handle if segment else None,
             devices=copy.handles if copy else (),
+            relay=copy.relay if copy else None,
         )
         return _Kept(offer=offer, segment=segment, fill_s=fill_s, digest_s=digest_s)
 

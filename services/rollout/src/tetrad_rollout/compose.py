@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from tetrad_config import RolloutSettings, RunConfig, WeightTransportChoice
+from tetrad_config import RolloutSettings, RunConfig
 from tetrad_config.colocation import shares_gpus
 from tetrad_rollout.device_keeper import DeviceKeeper
 from tetrad_rollout.engine.catalog import create_engine
@@ -19,7 +19,7 @@ from tetrad_rollout.rendering import Renderer, load_tokenizer
 from tetrad_rollout.rewards import RewardPool
 from tetrad_rollout.service import RolloutService
 from tetrad_rollout.weight_keeper import WeightKeeper
-from tetrad_rollout.weights.receiver import PREFERRED
+from tetrad_rollout.weights.links import Links
 from tetrad_runtime.exits import ExitCode
 from tetrad_runtime.wiring import fault_of, open_transport
 from tetrad_telemetry.exporter import Health, Pages, serve
@@ -31,7 +31,6 @@ from tetrad_transport.membership import CoordinatorLostError, Member, new_incarn
 from tetrad_weights.owners import this_process
 from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages.membership import EngineMemory, Hello, Role, RolloutOffer
-from tetrad_wire.messages.weights import WeightTransport
 
 log = get_logger(__name__)
 
@@ -79,17 +78,23 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
     """Run one replica until it is asked to leave."""
     exporter = _Exporter()
     async with serve(exporter.pages(), host=settings.metrics_host, port=settings.metrics_port) as port:
-        engine = await _engine(config, is_colocated=shares_gpus(config, settings.name))
-        renderer = await asyncio.to_thread(_renderer, config)
         transport = open_transport(settings, KeyRole.ROLLOUT)
-        hello = _hello(settings, config, new_incarnation(), port)
-        exporter.parts = parts = _parts(settings, config, engine, renderer, transport, hello, exporter.metrics)
+        links = Links(settings, config, transport, new_incarnation())
         try:
-            await parts.service.run(drain)
-        except* CoordinatorLostError as group:
-            raise fault_of(group.exceptions[0]) from group
+            # Before anything that takes minutes and memory.
+            await links.check()
+            engine = await _engine(config, is_colocated=shares_gpus(config, settings.name))
+            try:
+                renderer = await asyncio.to_thread(_renderer, config)
+                hello = _hello(settings, config, links.incarnation, port)
+                exporter.parts = _parts(settings, config, engine, renderer, transport, hello, exporter.metrics, links)
+                await exporter.parts.service.run(drain)
+            except* CoordinatorLostError as group:
+                raise fault_of(group.exceptions[0]) from group
+            finally:
+                await engine.close()
         finally:
-            await engine.close()
+            await links.close()
             transport.close()
     return ExitCode.OK
 
@@ -112,6 +117,7 @@ def _parts(
     transport: ZmqTransport,
     hello: Hello,
     metrics: RolloutMetrics,
+    links: Links,
 ) -> _Parts:
     assert hello.rollout is not None
     keeper = WeightKeeper(
@@ -120,10 +126,12 @@ def _parts(
         name=hello.name,
         incarnation=hello.incarnation,
         timeout_s=config.generator.weight_sync_timeout,
-        transports=_transports(settings.weight_transport),
+        transports=links.transports,
+        nccl=links.nccl,
         on_change=lambda: member.beat_now(),  # noqa: PLW0108 - the member is made below
         memory=EngineMemory.ASLEEP if isinstance(engine, LateEngine) else EngineMemory.AWAKE,
     )
+    keeper.statistics.bytes_per_s.update(links.bytes_per_s)
     device = None
     if isinstance(engine, LateEngine):
         device = DeviceKeeper(
@@ -156,10 +164,6 @@ def _parts(
     )
     service.attach(member, shop)
     return _Parts(engine, keeper, service, connection)
-
-
-def _transports(choice: WeightTransportChoice) -> tuple[WeightTransport, ...]:
-    return PREFERRED if choice is WeightTransportChoice.AUTO else (WeightTransport(choice.value),)
 
 
 def _renderer(config: RunConfig) -> Renderer:

@@ -6,6 +6,7 @@ from tetrad_runtime.channels import ChannelMetrics
 from tetrad_telemetry.metrics import Metrics, closed
 from tetrad_transport import ChannelStatistics
 from tetrad_wire.messages.leases import FinishReason, SampleFinished
+from tetrad_wire.messages.weights import WeightTransport
 
 TOKEN_BUCKETS = (1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 
@@ -41,6 +42,14 @@ class RolloutMetrics:
             "Seconds of the last weight update.",
             labels={"phase": closed(("stage", "switch"))},
         )
+        self.groups_broken = metrics.gauge(
+            "weight_groups_broken", "Process groups with the broadcaster that failed, died or were late."
+        )
+        self.links = metrics.gauges(
+            "weight_link_bandwidth_bytes",
+            "Bytes in one second that the link to the broadcaster was proved with.",
+            labels={"transport": closed((WeightTransport.SOCKET, WeightTransport.NCCL))},
+        )
         self.unacknowledged = metrics.gauge("unacknowledged_samples", "Samples that the coordinator does not have yet.")
 
     def count(self, sample: SampleFinished) -> None:
@@ -68,6 +77,9 @@ class RolloutMetrics:
         self.update_failures.set(updates.num_failures)
         self.update_seconds.with_labels(phase="stage").set(updates.stage_s)
         self.update_seconds.with_labels(phase="switch").set(updates.switch_s)
+        self.groups_broken.set(updates.num_groups_broken)
+        for transport, bytes_per_s in updates.bytes_per_s.items():
+            self.links.with_labels(transport=transport).set(bytes_per_s)
         self.unacknowledged.set(unacknowledged)
         self._channels.update("coordinator", coordinator)
         return self._metrics.render()

@@ -6,7 +6,7 @@ still wanted; an engine that cannot follow within the timeout says so, and the o
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from tetrad_rollout.engine.errors import EngineError
 from tetrad_rollout.engine.protocol import CommitReport, Engine, WeightLayout
 from tetrad_rollout.engine.update import commit_weights, prove_weights
 from tetrad_rollout.weights.errors import FetchError
+from tetrad_rollout.weights.nccl import Nccl
 from tetrad_rollout.weights.receiver import PREFERRED, WeightReceiver
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Connection, PublicKey, Transport
@@ -43,6 +44,10 @@ class UpdateStatistics:
     """Of the last update: pulling, copying, digesting."""
     switch_s: float = 0.0
     """Of the last update: pause to resume."""
+    num_groups_broken: int = 0
+    """Process groups with the broadcaster that failed, died or were late."""
+    bytes_per_s: dict[WeightTransport, float] = field(default_factory=dict)
+    """That the link to the broadcaster was proved with."""
 
 
 class WeightKeeper:
@@ -59,6 +64,7 @@ class WeightKeeper:
         on_change: Callable[[], None],
         transports: Sequence[WeightTransport] = PREFERRED,
         memory: EngineMemory = EngineMemory.AWAKE,
+        nccl: Nccl | None = None,
     ) -> None:
         self._engine = engine
         self._transport = transport
@@ -70,6 +76,7 @@ class WeightKeeper:
         self._committed: CommitReport | None = None
         self._attempt: asyncio.Task[bool] | None = None
         self._transports = tuple(transports)
+        self._nccl = nccl
         self._wanted: WantedWeights | None = None
         self._run = RunId("")
         self._broadcaster = ""
@@ -99,6 +106,11 @@ class WeightKeeper:
             while not self.is_current:
                 if not await self._try_once():
                     await asyncio.sleep(RETRY_S)
+
+    async def close(self) -> None:
+        """End the processes that bring weights, where there are any."""
+        if self._receiver is not None:
+            await self._receiver.end_group()
 
     async def stand_down(self) -> None:
         """The engine loses its memory: stop what is under way; nothing is committed or certified any more."""
@@ -175,7 +187,10 @@ class WeightKeeper:
             is_staged = True
 
         receiver.read_on(self._engine.gpu)
-        manifest = await receiver.fetch(wanted.version, stage, stage_from_device)
+        try:
+            manifest = await receiver.fetch(wanted.version, stage, stage_from_device)
+        finally:
+            self._note(receiver)
         if not is_staged:
             # The receiver has digested every tensor while it copied.
             await self._engine.verify_stage(digest=manifest.digest, found=manifest.digest)
@@ -186,6 +201,12 @@ class WeightKeeper:
         self._committed = await commit_weights(self._engine, version=wanted.version, digest=manifest.digest)
         self.statistics.stage_s, self.statistics.switch_s = staged - began, loop.time() - staged
         self.statistics.num_updates += 1
+
+    def _note(self, receiver: WeightReceiver) -> None:
+        found = receiver.statistics()
+        self.statistics.num_groups_broken = found.num_groups_broken
+        if found.group_bytes_per_s:
+            self.statistics.bytes_per_s[WeightTransport.NCCL] = found.group_bytes_per_s
 
     async def _prove(self) -> None:
         """Probe what is committed, and certify it; what fails is staged again."""
@@ -218,6 +239,7 @@ class WeightKeeper:
                 timeout_s=self._timeout_s,
                 transports=self._transports,
                 gpu=self._engine.gpu,
+                nccl=self._nccl,
             )
         else:
             self._receiver.use(connection)

@@ -23,6 +23,8 @@ class WeightTransport(StrEnum):
     """The engine reads a rank's memory on the GPU that both are on."""
     SHARED_MEMORY = "shared_memory"
     """The engine reads the broadcaster's segment."""
+    NCCL = "nccl"
+    """A sender of the broadcaster and a receiver of the engine are a process group; on the host by gloo."""
     SOCKET = "socket"
     """The engine asks for chunks over its connection to the broadcaster."""
 
@@ -130,6 +132,8 @@ class PublishVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Where the bytes lie in host memory; nil where only engines on the GPUs of `devices` are served."""
     devices: tuple[DeviceHandle, ...] = ()
     """Where the same bytes lie on GPUs, one handle for each GPU and consumer."""
+    relay: DeviceHandle | None = None
+    """Where the same bytes lie on rank 0's GPU, for a copy of the broadcaster's own; nil where it needs none."""
     canary: Canary | None = None
     """For `generator.verify_sync`; nil where engines are not compared with the learner."""
 
@@ -174,6 +178,8 @@ class PullVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Boot and pid namespace in which `pid` means something; empty is that of the broadcaster, which knows no other."""
     transports: tuple[WeightTransport, ...] = (WeightTransport.SHARED_MEMORY,)
     """Those that this engine can use, the preferred one first; one that it found unusable is left out."""
+    group: str = ""
+    """Name of the process group that its receiver is in; empty without one, and then `nccl` means nothing."""
     base: PolicyVersion | None = None
     """Reserved: a version that the engine holds, against which a lossless delta may be offered. Never set yet."""
 
@@ -194,6 +200,8 @@ class VersionOffered(msgspec.Struct, frozen=True, kw_only=True):
     """Where the bytes lie; of `shared_memory` only."""
     device: DeviceHandle | None = None
     """Where the bytes lie; of `cuda_ipc` only."""
+    group: str = ""
+    """Name of the process group that the bytes are sent in; of `nccl` only."""
     canary: Canary | None = None
     """As published."""
     deadline_s: float
@@ -207,6 +215,8 @@ class VersionOffered(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("an offer by shared_memory must name its segment")
         if self.transport is WeightTransport.CUDA_IPC and self.device is None:
             raise ValueError("an offer by cuda_ipc must name its memory")
+        if self.transport is WeightTransport.NCCL and not self.group:
+            raise ValueError("an offer by nccl must name its group")
 
 
 class PullChunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,6 +263,8 @@ class VersionUnavailable(msgspec.Struct, frozen=True, kw_only=True):
     """Versions that it could offer."""
     reason: str
     """For the log."""
+    needs_group: bool = False
+    """Whether it would be offered by `nccl` to an engine that is in a process group."""
 
 
 class SegmentReleased(msgspec.Struct, frozen=True, kw_only=True):

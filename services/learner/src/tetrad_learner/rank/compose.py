@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from tetrad_config import RunConfig, TrainerSettings, threads_per_process
+from tetrad_config.generator import Backend, WeightSyncBackend
 from tetrad_learner.rank.device_copies import DeviceCopies
 from tetrad_learner.rank.exports import Exports
 from tetrad_learner.rank.link import Link, LinkDownError
@@ -102,17 +103,32 @@ def _shell(
         exports=Exports(trainer, dtype=config.generator.model_dtype.value, adapters_only=config.syncs_adapters_only),
         evidence=settings.run_dir / "poisoned",
         copies=_device_copies(config, trainer, link, incarnation=incarnation),
-        is_host_served=not serves_own_gpus_only(config),
+        is_host_served=not serves_own_gpus_only(config) and not is_relayed(config, trainer.ranks.device),
         is_verified=config.generator.verify_sync,
         figures=partial(memory_figures, trainer.ranks.device) if config.trainer.placement.colocate_all else None,
     )
 
 
 def _device_copies(config: RunConfig, trainer: Trainer, link: Link, *, incarnation: Incarnation) -> DeviceCopies | None:
-    """Engines that share a GPU with a rank take the weights from its memory."""
-    if trainer.ranks.device.type == "cpu" or not config.trainer.placement.colocate_all:
+    """Engines that share a GPU with a rank take the weights from its memory; for those on others it is relayed."""
+    has_neighbours, relayed = config.trainer.placement.colocate_all, is_relayed(config, trainer.ranks.device)
+    if trainer.ranks.device.type == "cpu" or not (has_neighbours or relayed):
         return None
-    return DeviceCopies(trainer.ranks, run=link.run_id, incarnation=incarnation)
+    return DeviceCopies(
+        trainer.ranks, run=link.run_id, incarnation=incarnation, has_neighbours=has_neighbours, is_relayed=relayed
+    )
+
+
+def is_relayed(config: RunConfig, device: torch.device) -> bool:
+    """Whether the broadcaster keeps a copy in GPU memory, for engines on GPUs that are no rank's.
+
+    Out of it, it also serves those that read host memory, once one asks. Never where engines share the ranks' GPUs:
+    the device lease knows nothing of such a copy.
+    """
+    generator = config.generator
+    if device.type == "cpu" or generator.backend is not Backend.SGLANG or config.trainer.placement.colocate_all:
+        return False
+    return generator.weight_sync_backend is WeightSyncBackend.NCCL
 
 
 def serves_own_gpus_only(config: RunConfig) -> bool:

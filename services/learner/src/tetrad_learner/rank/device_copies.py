@@ -28,7 +28,9 @@ class DeviceCopy:
 
     manifest: Manifest
     handles: tuple[DeviceHandle, ...]
-    """One for each rank's GPU, for one engine there."""
+    """One for each rank's GPU, for one engine there; none where no engine is on a rank's GPU."""
+    relay: DeviceHandle | None
+    """Of rank 0's memory, for the broadcaster's own copy; None where no engine is on another GPU."""
     fill_s: float
     """Gathering and converting, until the GPU is done."""
     digest_s: float
@@ -37,8 +39,13 @@ class DeviceCopy:
 class DeviceCopies:
     """The buffers of one rank."""
 
-    def __init__(self, ranks: Ranks, *, run: str, incarnation: str) -> None:
+    def __init__(
+        self, ranks: Ranks, *, run: str, incarnation: str, has_neighbours: bool = True, is_relayed: bool = False
+    ) -> None:
+        """Engines are neighbours on the ranks' GPUs, or on others, whereto the broadcaster relays; or both."""
         self._ranks = ranks
+        self._has_neighbours = has_neighbours
+        self._is_relayed = is_relayed
         self._ring = DeviceRing(device=ranks.device, run=run, incarnation=incarnation)
         self._newest = ""
         self._tables: dict[int, SumTable] = {}
@@ -62,9 +69,12 @@ class DeviceCopies:
             segment.end_writing()
         self._newest = segment.name
         manifest = from_digests(layout, digests, algorithm=DigestAlgorithm.SUM64, adapter=adapter)
+        # Also where none is handed on: it is by this that the ranks agree.
+        handles = _gathered(segment.handle(), manifest.digest, self._ranks)
         return DeviceCopy(
             manifest=manifest,
-            handles=_gathered(segment.handle(), manifest.digest, self._ranks),
+            handles=handles if self._has_neighbours else (),
+            relay=segment.handle() if self._is_relayed and self._ranks.is_first else None,
             fill_s=watch.seconds()["fill"],
             digest_s=watch.seconds()["digest"],
         )

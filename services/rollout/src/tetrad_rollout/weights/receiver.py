@@ -22,19 +22,21 @@ import numpy as np
 
 from tetrad_rollout.weights.cuda_ipc import CudaIpc, DeviceStage
 from tetrad_rollout.weights.errors import TransferBrokenError, VersionNotOfferedError, VersionSupersededError
+from tetrad_rollout.weights.nccl import PEER, Nccl, memory_of
 from tetrad_rollout.weights.shared_memory import SharedMemory
-from tetrad_rollout.weights.sockets import Question, Sockets
-from tetrad_rollout.weights.transport import Filler
+from tetrad_rollout.weights.sockets import Sockets
+from tetrad_rollout.weights.transport import Filler, Question
 from tetrad_runtime.backoff import Backoff
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import ClosedError, Connection, DeadlineError, RefusedError, TransportError
 from tetrad_weights.digest import Bytes
-from tetrad_weights.errors import TransportUnusableError
+from tetrad_weights.errors import GroupBrokenError, TransportUnusableError, WeightsError
 from tetrad_weights.manifest import check_offer
 from tetrad_weights.owners import pid_space, this_process
 from tetrad_wire import RemoteProtocolError
 from tetrad_wire.errors import Violation
 from tetrad_wire.ids import Incarnation, PolicyVersion
+from tetrad_wire.messages.groups import FormGroup
 from tetrad_wire.messages.weights import (
     Canary,
     Manifest,
@@ -49,8 +51,18 @@ from tetrad_wire.messages.weights import (
 RESEND_S: Final = 1.0
 ON_HOST: Final = (WeightTransport.SHARED_MEMORY, WeightTransport.SOCKET)
 """Transports for engines that take bytes from the host, the fastest first."""
-PREFERRED: Final = (WeightTransport.CUDA_IPC, *ON_HOST)
-"""Every transport, the fastest first."""
+PREFERRED: Final = (WeightTransport.CUDA_IPC, WeightTransport.NCCL, *ON_HOST)
+"""Every transport, the fastest first for an engine on a GPU. On the host collectives gain nothing over `ON_HOST`."""
+WHY: Final = {
+    WeightTransport.CUDA_IPC: "the weights lie on this engine's GPU",
+    WeightTransport.SHARED_MEMORY: "the broadcaster's memory can be read from here",
+    WeightTransport.NCCL: "a process group with the broadcaster was proved",
+    WeightTransport.SOCKET: "the connection to the broadcaster is there",
+}
+# Making a group and receiving in it may each take so much of a sync's time: then a second group fits, or sockets.
+GROUP_SHARE: Final = 1 / 3
+MAX_GROUPS: Final = 2
+"""That break in one fetch, before the next transport is taken."""
 
 Stage = Callable[[Manifest], Bytes]
 """Returns the buffer to fill: uint8[manifest.num_bytes], writable. Called on the event loop."""
@@ -67,8 +79,14 @@ class ReceiverStatistics:
     bytes_fetched: int = 0
     last_copy_s: float = 0.0
     """Moving and digesting the last version."""
+    last_receive_s: float = 0.0
+    """Of it, in collectives; 0 where it came otherwise."""
     last_transport: WeightTransport | None = None
     """By which the last version came."""
+    num_groups_broken: int = 0
+    """Process groups that failed, died or were late."""
+    group_bytes_per_s: float = 0.0
+    """That the last group was proved with; 0 without one."""
 
 
 class WeightReceiver:
@@ -85,6 +103,7 @@ class WeightReceiver:
         gpu: str = "",
         num_threads: int | None = None,
         backoff: Backoff | None = None,
+        nccl: Nccl | None = None,
     ) -> None:
         self._connection = connection
         self._incarnation = incarnation
@@ -99,6 +118,9 @@ class WeightReceiver:
             WeightTransport.SHARED_MEMORY: SharedMemory(self._thread, num_threads=num_threads),
             WeightTransport.SOCKET: Sockets(self._thread, self._request, incarnation=incarnation),
         }
+        self._nccl = nccl or Nccl(incarnation=incarnation, replica=replica)
+        self._nccl.ask_by(self._request)
+        self._passed_over: dict[WeightTransport, str] = {}
         self._statistics = ReceiverStatistics()
         self._is_fetching = asyncio.Lock()
         self.canary: Canary | None = None
@@ -127,61 +149,106 @@ class WeightReceiver:
             return manifest
 
     def use(self, connection: Connection) -> None:
-        """Ask another broadcaster from the next fetch on."""
+        """Ask another broadcaster from the next fetch on; it knows no group of ours, and says so."""
         self._connection = connection
 
     @property
     def _usable(self) -> tuple[WeightTransport, ...]:
-        return tuple(way for way in self._preferred if self._gpu or way is not WeightTransport.CUDA_IPC)
+        if self._gpu:
+            return self._preferred
+        if self._preferred == PREFERRED:
+            return ON_HOST
+        return tuple(way for way in self._preferred if way is not WeightTransport.CUDA_IPC)
 
     def read_on(self, gpu: str) -> None:
         """From the next fetch on the engine reads memory of this GPU; an engine may be built later than we are."""
         self._gpu = gpu
 
+    async def end_group(self) -> None:
+        """Kill the receiver of collectives, where there is one."""
+        await self._nccl.end()
+
     def close(self) -> None:
         """End the thread; what is being fetched must have been cancelled."""
         self._thread.shutdown()
         self._cuda_ipc.close()
+        self._nccl.close()
         for filler in self._fillers.values():
             filler.close()
 
     async def _fetch(self, version: PolicyVersion, stage: Stage, on_device: DeviceStage | None) -> Manifest:
         left = [way for way in self._usable if on_device is not None or way is not WeightTransport.CUDA_IPC]
+        self._passed_over.clear()
+        num_broken = 0
         while True:
-            offer = await self._pull(version, left)
-            # The offer stands from here on, not from when the engine has a buffer ready.
-            deadline = time.monotonic() + offer.deadline_s
-            check_offer(offer.manifest, offer.segment)
+            way = WeightTransport.NCCL
             try:
+                offer = await self._pull(version, left)
+                if offer is None:
+                    await self._form_group()
+                    continue
+                # The offer stands from here on, not from when the engine has a buffer ready.
+                deadline, way = time.monotonic() + offer.deadline_s, offer.transport
+                check_offer(offer.manifest, offer.segment)
                 await self._take(offer, stage, on_device, deadline=deadline)
             except TransportUnusableError as error:
-                left.remove(offer.transport)
-                if not left:
-                    raise
-                log.info("transport_unusable", transport=offer.transport.value, reason=str(error))
+                self._pass_over(way, left, error)
+            except GroupBrokenError as error:
+                num_broken += 1
+                self._statistics.num_groups_broken += 1
+                log.warning("group_broken", peer=error.peer, at=error.at, seconds=error.seconds, reason=error.reason)
+                if num_broken == MAX_GROUPS:
+                    self._pass_over(way, left, error)
             else:
                 return offer.manifest
+
+    def _pass_over(self, way: WeightTransport, left: list[WeightTransport], error: WeightsError) -> None:
+        """Do without a transport; raise why where none is left."""
+        left.remove(way)
+        if not left:
+            raise error
+        self._passed_over[way] = str(error)
+        log.info("transport_unusable", transport=way.value, reason=str(error))
+
+    async def _form_group(self) -> None:
+        limit_s = self._timeout_s * GROUP_SHARE
+        link = await self._nccl.form(is_on_gpu=bool(self._gpu), start_s=self._timeout_s, limit_s=limit_s)
+        self._statistics.group_bytes_per_s = link.bytes_per_s
 
     async def _take(
         self, offer: VersionOffered, stage: Stage, on_device: DeviceStage | None, *, deadline: float
     ) -> None:
         """Prove the transport, then have the bytes brought by it."""
         started = time.monotonic()
-        if offer.transport is WeightTransport.CUDA_IPC:
+        self._statistics.last_receive_s = 0.0
+        local = offer
+        if offer.transport is WeightTransport.NCCL:
+            limit = min(deadline, started + self._timeout_s * GROUP_SHARE)
+            local = memory_of(offer, await self._nccl.receive(offer, deadline=limit))
+            self._statistics.last_receive_s = time.monotonic() - started
+        if local.device is not None:
             assert on_device is not None, "it was not asked for"
-            await self._cuda_ipc.prove(offer)
-            await self._cuda_ipc.fill(offer, on_device, deadline=deadline)
+            await self._cuda_ipc.prove(local)
+            await self._cuda_ipc.fill(local, on_device, deadline=deadline)
         else:
-            filler = self._fillers[offer.transport]
-            await filler.prove(offer)
+            filler = self._fillers[WeightTransport.SHARED_MEMORY if local.segment is not None else offer.transport]
+            await filler.prove(local)
             buffer = _checked(stage(offer.manifest), offer.manifest)
-            await filler.fill(offer, buffer, deadline=deadline)
+            await filler.fill(local, buffer, deadline=deadline)
+        self._announce(offer.transport)
         self._statistics.last_copy_s = seconds = time.monotonic() - started
         self._statistics.last_transport = offer.transport
         self.canary = offer.canary
         log.info("version_fetched", version=offer.version, transport=offer.transport.value, seconds=round(seconds, 4))
 
-    async def _pull(self, version: PolicyVersion, transports: Sequence[WeightTransport]) -> VersionOffered:
+    def _announce(self, transport: WeightTransport) -> None:
+        """Say by what weights come now, and why not by something faster; once for each change."""
+        if transport is not self._statistics.last_transport:
+            others = {way.value: reason for way, reason in self._passed_over.items()}
+            log.info("transport_chosen", transport=transport.value, because=WHY[transport], passed_over=others)
+
+    async def _pull(self, version: PolicyVersion, transports: Sequence[WeightTransport]) -> VersionOffered | None:
+        """The offer; None where there would be one by `nccl`, had we a group."""
         deadline = time.monotonic() + self._timeout_s
         reason = "no answer"
         attempt = 0
@@ -192,6 +259,8 @@ class WeightReceiver:
                 raise VersionNotOfferedError(version=version, limit_s=self._timeout_s, reason=reason) from None
             if isinstance(reply, VersionOffered):
                 return reply
+            if reply.needs_group:
+                return None
             if reply.holds and min(reply.holds) > version:
                 raise VersionSupersededError(version=version, holds=reply.holds)
             reason = f"{reply.reason}; the broadcaster holds {', '.join(map(str, reply.holds)) or 'nothing'}"
@@ -211,6 +280,7 @@ class WeightReceiver:
             started=process.started,
             pid_space=pid_space(),
             transports=tuple(transports),
+            group=self._nccl.link.group if self._nccl.link else "",
         )
         reply = await self._request(question, timeout_s=max(0.0, timeout_s), resend_s=RESEND_S)
         match reply:
@@ -226,11 +296,12 @@ class WeightReceiver:
     async def _request(self, body: Question, *, timeout_s: float, resend_s: float) -> msgspec.Struct:
         try:
             return await self._connection.request(body, timeout_s=timeout_s, resend_s=resend_s)
-        except ClosedError:
-            # Another broadcaster has taken its place, and `use` was called.
-            raise TransferBrokenError(version=body.version, reason="its connection was closed") from None
-        except RefusedError as error:
-            raise TransferBrokenError(version=body.version, reason=str(error)) from error
+        except (ClosedError, RefusedError) as error:
+            # Closed: another broadcaster has taken its place, and `use` was called.
+            reason = "its connection was closed" if isinstance(error, ClosedError) else str(error)
+            if isinstance(body, FormGroup):
+                raise GroupBrokenError(peer=PEER, at="asking", seconds=0.0, reason=reason) from error
+            raise TransferBrokenError(version=body.version, reason=reason) from error
 
     def _release(self, version: PolicyVersion, manifest: Manifest | None, *, error: BaseException | None) -> None:
         self._count(manifest)

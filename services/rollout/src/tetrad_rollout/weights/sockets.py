@@ -10,12 +10,10 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from functools import partial
-from typing import Final, Protocol
-
-import msgspec
+from typing import Final
 
 from tetrad_rollout.weights.errors import FetchDeadlineError, TransferBrokenError, VersionSupersededError
-from tetrad_rollout.weights.transport import in_thread
+from tetrad_rollout.weights.transport import Request, in_thread
 from tetrad_transport import DeadlineError
 from tetrad_weights.digest import Bytes
 from tetrad_weights.writing import VersionWriter
@@ -25,7 +23,6 @@ from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages.weights import (
     MAX_CHUNK_BYTES,
     PullChunk,
-    PullVersion,
     VersionChunk,
     VersionOffered,
     VersionUnavailable,
@@ -36,18 +33,6 @@ WINDOW: Final = 4
 # A lost chunk is asked for again; the broadcaster knows what is still on its way. Well below the silence after which it
 # gives an engine up.
 RESEND_S: Final = 2.0
-
-
-Question = PullVersion | PullChunk
-"""What an engine asks of the broadcaster."""
-
-
-class Request(Protocol):
-    """Asks the broadcaster and returns its reply; raises DeadlineError, and TransferBrokenError where it is gone."""
-
-    async def __call__(self, body: Question, *, timeout_s: float, resend_s: float) -> msgspec.Struct:
-        """Send, wait, and send again after each silence of `resend_s`."""
-        ...
 
 
 class Sockets:

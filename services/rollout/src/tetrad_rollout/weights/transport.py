@@ -5,8 +5,22 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Protocol
 
+import msgspec
+
 from tetrad_weights.digest import Bytes
-from tetrad_wire.messages.weights import VersionOffered
+from tetrad_wire.messages.groups import FollowSending, FormGroup
+from tetrad_wire.messages.weights import PullChunk, PullVersion, VersionOffered
+
+Question = PullVersion | PullChunk | FormGroup | FollowSending
+"""What an engine asks of the broadcaster."""
+
+
+class Request(Protocol):
+    """Asks the broadcaster and returns its reply; raises DeadlineError, and TransferBrokenError where it is gone."""
+
+    async def __call__(self, body: Question, *, timeout_s: float, resend_s: float) -> msgspec.Struct:
+        """Send, wait, and send again after each silence of `resend_s`."""
+        ...
 
 
 class Filler(Protocol):
