@@ -15,6 +15,7 @@ from tetrad_learner.coordinator.memory_ledger import MemoryLedger
 from tetrad_learner.coordinator.metric_names import NAMES
 from tetrad_learner.coordinator.reporting import Reporting
 from tetrad_learner.coordinator.sample_table import SampleTables
+from tetrad_learner.coordinator.wait_watch import WaitMetrics
 from tetrad_reward.metrics import RewardMetrics
 from tetrad_rollout.metrics import RolloutMetrics
 from tetrad_telemetry.labels import Closed, Label
@@ -123,6 +124,7 @@ def recorded() -> dict[str, list[Row]]:
     Reporting(learner, [], samples_per_step=1, steps_per_epoch=1, tables=SampleTables(interval=OFF))
     Failures(learner)
     MemoryLedger(learner)
+    WaitMetrics(learner)
     RolloutMetrics(rollout)
     RewardMetrics(reward)
     BroadcasterMetrics(broadcaster)
