@@ -37,6 +37,11 @@ def with_body(kind: str, /, **body: Any) -> Frames:
     return changed(kind, body=msgpack.unpackb(frames_of(kind)[0])["body"] | body)
 
 
+def with_lease(**fields: Any) -> Frames:
+    """Frames of a heartbeat whose one lease has other fields too."""
+    return with_body("heartbeat", leases=[{"token": 5, "progress": 17} | fields])
+
+
 def without(kind: str, name: str) -> Frames:
     first, *buffers = frames_of(kind)
     header = msgpack.unpackb(first)

@@ -30,6 +30,7 @@ WRITTEN: Final = (
     "poisoned",
     "metrics.jsonl",
     "summary.json",
+    "ended.json",
     "curve.png",
     CONFIG,
 )

@@ -53,6 +53,8 @@ class Reply:
     run: str = ""
     phase: str = ""
     pid: int = 0
+    note: str = ""
+    """What the asker should know besides."""
     instances: tuple[InstanceStatus, ...] = ()
 
 

@@ -5,6 +5,7 @@ Owns the list of instances. Must not know what the roles do; a single process is
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -58,8 +59,11 @@ class Supervisor:
         self._targets_path = targets_path
         self._run = run
         self._instances: dict[str, list[Instance]] = {role.name: [] for role in roles}
-        self._leaving: set[Instance] = set()
-        self._locks = {role.name: asyncio.Lock() for role in roles}
+        self._leaving: dict[Instance, None] = {}
+        """Asked to stop and not gone yet, in the order in which they were asked."""
+        self._wanted = {role.name: role.replicas for role in roles}
+        self._begun: set[str] = set()
+        """Roles whose stage has come."""
         self._is_closing = False
 
     @property
@@ -74,20 +78,24 @@ class Supervisor:
         Raises StartFailedError for the first instance that is late or gives up.
         """
         for stage in sorted({role.stage for role in self.roles.values()}):
-            names = [role.name for role in self.roles.values() if role.stage == stage]
-            await all_of(*(self.scale(name, self.roles[name].replicas) for name in names))
+            await all_of(*(self._begin(role) for role in self.roles.values() if role.stage == stage))
         await all_of(*(self._settled(instance) for instance in self.instances))
 
-    async def scale(self, role_name: str, replicas: int) -> None:
+    async def scale(self, role_name: str, replicas: int) -> str:
         """Start or stop replicas, the highest index first; returns when the new are healthy and the old are gone.
 
-        Raises ScaleError for an impossible number, StartFailedError when a new one does not come up.
+        Before the stage of the role has come it is only noted; the text says so, and is empty otherwise.
+        Raises ScaleError for an impossible number, and where another one was asked for meanwhile; StartFailedError when
+        a new replica does not come up.
         """
         role = self._checked(role_name, replicas)
-        async with self._locks[role.name]:
-            added, removed = self._resize(role, replicas)
-            self.write_targets()
-            await all_of(*(self._healthy(one) for one in added), *(self._retire(one) for one in removed))
+        self._wanted[role_name] = replicas
+        if role_name not in self._begun:
+            return f"the run is still starting: {replicas} of {role_name} will start when their turn comes"
+        added, removed = self._resize(role, replicas)
+        self.write_targets()
+        await all_of(*(self._healthy(one) for one in added), *(self._retire(one) for one in removed))
+        return ""
 
     async def down(self, *, grace_s: float | None = None) -> None:
         """Stop every instance, the last stage first; each has the grace of its role unless one is given."""
@@ -106,6 +114,17 @@ class Supervisor:
         ]
         write_targets(self._targets_path, found, run=self._run)
 
+    async def _begin(self, role: Role) -> None:
+        """Start the replicas of a role; those that are scaled away meanwhile are not waited for."""
+        self._begun.add(role.name)
+        added, _none = self._resize(role, self._wanted[role.name])
+        self.write_targets()
+        await all_of(*(self._healthy_or_leaving(one) for one in added))
+
+    async def _healthy_or_leaving(self, instance: Instance) -> None:
+        with suppress(ScaleError):
+            await self._healthy(instance)
+
     def _by_stage(self) -> list[Role]:
         return sorted(self.roles.values(), key=lambda role: role.stage)
 
@@ -121,19 +140,21 @@ class Supervisor:
         return role
 
     async def _retire(self, instance: Instance) -> None:
-        self._leaving.add(instance)
         await instance.stop()
-        self._leaving.discard(instance)
+        self._leaving.pop(instance, None)
         self.write_targets()
 
     def _resize(self, role: Role, replicas: int) -> tuple[list[Instance], list[Instance]]:
         present = self._instances[role.name]
         removed = [present.pop() for _ in range(max(0, len(present) - replicas))]
+        self._leaving.update(dict.fromkeys(removed))
         added = [Instance(role, index, host=self._host) for index in range(len(present), replicas)]
         present.extend(added)
         for instance in added:
             instance.ended.add_done_callback(partial(self._on_ended, instance))
-            instance.start()
+            namesakes = [one for one in self._leaving if one.name == instance.name]
+            # The last to leave waits for those before it.
+            instance.start(after=namesakes[-1] if namesakes else None)
         return added, removed
 
     async def _healthy(self, instance: Instance) -> None:
@@ -147,14 +168,23 @@ class Supervisor:
             await self._await(instance, instance.wait_for(path), limit_s=limit_s, aim="ready")
 
     async def _await(self, instance: Instance, condition: Awaitable[object], *, limit_s: float, aim: str) -> None:
-        waiting = asyncio.ensure_future(condition)
-        await first_of(waiting, instance.ended, timeout_s=limit_s)
+        waiting, leaving = asyncio.ensure_future(condition), asyncio.ensure_future(instance.stopping.wait())
+        await first_of(waiting, leaving, instance.ended, timeout_s=limit_s)
+        is_leaving = leaving.done()
+        leaving.cancel()
         if waiting.done():
             return
         waiting.cancel()
+        if is_leaving:
+            raise ScaleError(f"{instance.name} was asked to stop before it was {aim}: {self._why_it_leaves(instance)}")
         if instance.ended.done():
             raise StartFailedError(instance.name, f"ended: {instance.ended.result().reason}")
         raise StartFailedError(instance.name, f"was not {aim} within {limit_s:g} s")
+
+    def _why_it_leaves(self, instance: Instance) -> str:
+        if self._is_closing:
+            return "the run is stopping"
+        return f"{instance.role.name}={self._wanted[instance.role.name]} was asked for meanwhile"
 
     def _on_ended(self, instance: Instance, ended: asyncio.Future[Ending]) -> None:
         ending = ended.result()

@@ -269,7 +269,7 @@ def _unleased(core: "Core", lane: Lane, now: float, *, step: int, missing: int) 
         return Wait(reason=WaitReason.REWARDS, step=step, num_missing=missing, num_engines=num_engines)
     waiting = [core.groups.groups[key] for key in keys]
     if waiting and all(group.not_before > now for group in waiting):
-        group = min(waiting, key=lambda group: group.not_before)
+        group = min(waiting, key=lambda group: (group.not_before, group.key))
         detail = f"draw {group.key.draw} failed {group.infra_failures} times"
         seconds = group.not_before - now
         return Wait(reason=WaitReason.RETRY, step=step, num_missing=missing, seconds=seconds, detail=detail)
