@@ -30,11 +30,9 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps(asdict(observed), indent=1))
         return 0
-    from rich.console import Console
+    from tetrad_cli.live.table import print_plain
 
-    from tetrad_cli.live.table import draw
-
-    Console().print(draw(observed))
+    print_plain(observed)
     return 0
 
 

@@ -46,8 +46,10 @@ async def _watch(run_dir: Path, arguments: argparse.Namespace) -> int:
     elif sys.stdout.isatty():
         await _draw_live(looks)
     else:
+        from tetrad_cli.live.table import print_plain
+
         async for observed in looks:
-            _print(observed)
+            print_plain(observed)
     return 0
 
 
@@ -82,11 +84,3 @@ async def _draw_live(looks: "AsyncIterator[Observed]") -> None:
     with Live(auto_refresh=False) as live:
         async for observed in looks:
             live.update(draw(observed), refresh=True)
-
-
-def _print(observed: "Observed") -> None:
-    from rich.console import Console
-
-    from tetrad_cli.live.table import draw
-
-    Console().print(draw(observed))

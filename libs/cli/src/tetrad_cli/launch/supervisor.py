@@ -77,8 +77,8 @@ class Supervisor:
 
         Raises StartFailedError for the first instance that is late or gives up.
         """
-        for stage in sorted({role.stage for role in self.roles.values()}):
-            await all_of(*(self._begin(role) for role in self.roles.values() if role.stage == stage))
+        for stage in sorted({role.starts_with for role in self.roles.values()}):
+            await all_of(*(self._begin(role) for role in self.roles.values() if role.starts_with == stage))
         await all_of(*(self._settled(instance) for instance in self.instances))
 
     async def scale(self, role_name: str, replicas: int) -> str:

@@ -1,8 +1,9 @@
-"""Draws what runs: one row for each process, and below it what the learner waits for. Pure."""
+"""Draws what runs: one row for each process, and below it what the learner waits for."""
 
+import sys
 from typing import Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +24,8 @@ COLUMNS: Final = (
 )
 NUMBERS: Final = frozenset({"pid", "port", "restarts", "weights", "lag", "leases", "tokens/s"})
 NONE: Final = "–"
+# Where there is no terminal to ask.
+PLAIN_WIDTH: Final = 200
 
 
 def draw(observed: Observed) -> RenderableType:
@@ -38,6 +41,12 @@ def draw(observed: Observed) -> RenderableType:
             cells.insert(-1, _number(observed.rollout_tokens_per_s.get(row.instance.name)))
         table.add_row(*cells)
     return Group(table, Text(observed.waits.sentence))
+
+
+def print_plain(observed: Observed) -> None:
+    """Print the table once; into a pipe or a file as wide as it is, so that no cell is broken."""
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    console.print(draw(observed), soft_wrap=not sys.stdout.isatty())
 
 
 def age(seconds: float) -> str:
