@@ -16,7 +16,7 @@ MIN_BRANCH: Final[Mapping[int, int]] = {11: 450, 12: 525, 13: 580}
 def driver_branch(file: Path = VERSION) -> str | None:
     """Return the driver's version such as `580.65.06`; None where there is no driver."""
     try:
-        match = re.search(r"Kernel Module\D*([\d.]+)", file.read_text())
+        match = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", file.read_text())
     except OSError:
         return None
     return match[1] if match else None
