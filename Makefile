@@ -25,7 +25,7 @@ endif
 TORCH_BACKEND ?= cpu
 TORCH_ARGUMENTS ?= $(if $(UV_FIND_LINKS),,--torch-backend=$(TORCH_BACKEND))
 
-.PHONY: help setup demo test test-long test-node-reward test-sglang test-security lint typecheck check up down status logs scale plan doctor bench docs clean dashboards
+.PHONY: help setup demo test test-long test-node-reward test-sglang test-security lint typecheck check up down status watch why logs scale plan doctor bench docs clean dashboards
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -85,7 +85,13 @@ down: $(STAMP)  ## Drain and stop them
 status: $(STAMP)  ## What runs, and how it does
 	$(TETRAD) status $(ARGS)
 
-logs: $(STAMP)  ## Their logs, merged (ARGS=-f follows)
+watch: $(STAMP)  ## The same, live
+	$(TETRAD) watch $(ARGS)
+
+why: $(STAMP)  ## What the learner waits for, in one sentence
+	$(TETRAD) why $(ARGS)
+
+logs: $(STAMP)  ## Their logs, merged (ARGS="-f --level warning rollout")
 	$(TETRAD) logs $(ARGS)
 
 scale: $(STAMP)  ## Change the number of replicas in a run: make scale ROLLOUT=3 REWARD=2
@@ -94,8 +100,8 @@ scale: $(STAMP)  ## Change the number of replicas in a run: make scale ROLLOUT=3
 plan: $(STAMP)  ## The arithmetic of a run before anything loads
 	$(TETRAD) plan $(ARGS)
 
-doctor: $(STAMP)  ## Check this machine
-	$(TETRAD) doctor
+doctor: $(STAMP)  ## Check this machine (ARGS="--model FOLDER")
+	$(TETRAD) doctor $(ARGS)
 
 bench: $(STAMP) $(BENCH_STAMP)  ## All benchmarks; results under benchmarks/results (ARGS="--only wire coordinator")
 	$(BIN)/python benchmarks/run_all.py $(ARGS)

@@ -16,6 +16,7 @@ from tetrad_learner.coordinator.metric_names import NAMES
 from tetrad_learner.coordinator.reporting import Reporting
 from tetrad_learner.coordinator.reward_swaps import RewardSwapMetrics
 from tetrad_learner.coordinator.sample_table import SampleTables
+from tetrad_learner.coordinator.wait_watch import WaitMetrics
 from tetrad_reward.metrics import RewardMetrics
 from tetrad_rollout.metrics import RolloutMetrics
 from tetrad_telemetry.labels import Closed, Label
@@ -125,6 +126,7 @@ def recorded() -> dict[str, list[Row]]:
     Failures(learner)
     MemoryLedger(learner)
     RewardSwapMetrics(learner)
+    WaitMetrics(learner)
     RolloutMetrics(rollout)
     RewardMetrics(reward)
     BroadcasterMetrics(broadcaster)

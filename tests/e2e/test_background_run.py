@@ -1,44 +1,174 @@
-"""`tetrad up`, `status`, `scale`, `logs` and `down` on the real services, as an operator uses them."""
+"""`tetrad up`, `status`, `watch`, `why`, `scale`, `logs` and `down` on the real services, as an operator uses them.
+
+One run for all of it: what it waits for is brought about by a grader that holds its grades while a file is there, by
+rewards that are all equal while another is, and by processes that are frozen.
+"""
 
 import json
+import os
+import signal
 import subprocess
 import sys
-from pathlib import Path
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from chaos.run_under_test import MakeRun, RunUnderTest
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+from tetrad_cli.launch.runtime_dir import path_for
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+
+REWARD = '''
+import random
+import time
+from pathlib import Path
+
+FOLDER = Path({folder!r})
 
 
-def _tetrad(folder: Path, *words: str, timeout_s: float = 120.0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "tetrad_cli", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def grade(response: str, ground_truth: str | None) -> float:
+    """Waits while `hold` is there; pays everybody the same while `flat` is."""
+    while (FOLDER / "hold").exists():
+        time.sleep(0.02)
+    return 1.0 if (FOLDER / "flat").exists() else random.random()
+'''
 
 
-def _ready(folder: Path, role: str) -> int:
-    rows = json.loads(_tetrad(folder, "status", "--json"))["rows"]
-    return sum(row["instance"]["role"] == role and row["ready"] == "yes" for row in rows)
+class Operator:
+    """Somebody in the folder of a run, with the command at hand."""
+
+    def __init__(self, run: RunUnderTest) -> None:
+        self.run = run
+        self.folder = run.folder
+        (self.folder / "reward.py").write_text(REWARD.format(folder=str(self.folder)))
+
+    def tetrad(self, *words: str, code: int = 0) -> str:
+        """What a command prints; it must end with this code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tetrad_cli", *words],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr + self.run.last_words()
+        return done.stdout + (done.stderr if code else "")
+
+    def why(self) -> dict[str, Any]:
+        """What the learner waits for."""
+        page = self.page("/why")
+        return dict(json.loads(page))
+
+    def page(self, path: str) -> str:
+        """A page of the learner."""
+        port = self.run.instance("learner").port
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as reply:
+            return str(reply.read().decode())
+
+    def until(self, condition: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+        """Ask why until the answer is so; fail with the last answer."""
+        deadline = time.monotonic() + 150
+        while not condition(answer := self.why()):
+            assert time.monotonic() < deadline, f"no {what}: {answer}\n{self.run.last_words()}"
+            time.sleep(0.05)
+        return answer
+
+    def until_logged(self, *words: str) -> None:
+        """Wait for a line of the learner with all these words."""
+        deadline = time.monotonic() + 60
+        while not any(all(word in line for word in words) for line in self.run.log("learner").splitlines()):
+            assert time.monotonic() < deadline, f"no line with {words}:\n{self.run.last_words()}"
+            time.sleep(0.1)
+
+    def until_trained(self) -> None:
+        """Wait for another step."""
+        executed = self.why()["steps_executed"]
+        self.until(lambda answer: answer["steps_executed"] > executed, "step")
 
 
 def test_an_operators_day(make_run: MakeRun) -> None:
-    run: RunUnderTest = make_run("trainer.max_steps=5000", grade_s=0.3)
+    run = make_run(
+        "trainer.max_steps=5000",
+        "trainer.ckpt_interval=-1",
+        "generator.deterministic=false",
+        "generator.lease_progress_timeout=60",
+        "reward.grade_timeout=60",
+        "trainer.algorithm.dynamic_sampling.type=filter",
+        "trainer.algorithm.dynamic_sampling.max_sample_batches=-1",
+    )
+    operator = Operator(run)
+    operator.tetrad("up", *run.overrides, f"reward.implementation={run.folder}/reward.py:grade")
 
-    _tetrad(run.folder, "up", *run.overrides)
-    assert _ready(run.folder, "learner") == 1
-    _tetrad(run.folder, "scale", "rollout=2")
-    assert len([one for one in run.instances() if one.role == "rollout"]) == 2
-    assert "rollout-1" in _tetrad(run.folder, "logs")
-    _tetrad(run.folder, "scale", "rollout=1")
-    _tetrad(run.folder, "down")
+    _scale(operator)
+    _wait_for_grades_and_a_frozen_engine(operator)
+    _wait_for_rows(operator)
+    _wait_for_a_slow_transfer(operator)
+    _take_down(operator)
+
+
+def _scale(operator: Operator) -> None:
+    status = json.loads(operator.tetrad("status", "--json"))
+    assert {row["instance"]["name"]: row["ready"] for row in status["rows"]}["learner"] == "yes"
+    assert operator.tetrad("scale", "rollout=2") == "rollout: 2 (rollout-0, rollout-1)\n"
+    looked = json.loads(operator.tetrad("watch", "--json", "--count", "1"))
+    assert [row["instance"]["name"] for row in looked["rows"]][-2:] == ["rollout-0", "rollout-1"]
+    assert looked["waits"]["sentence"].startswith("The learner has waited")
+    assert "rollout-1" in operator.tetrad("logs")
+    operator.tetrad("scale", "rollout=1")
+    assert [one.name for one in operator.run.instances() if one.role == "rollout"] == ["rollout-0"]
+
+
+def _wait_for_grades_and_a_frozen_engine(operator: Operator) -> None:
+    (operator.folder / "hold").touch()
+    graded = operator.until(lambda answer: answer["reason"] == "grades", "wait for grades")
+    assert graded["on"] == "reward-0"
+    assert "reward-0 has had one turn for" in graded["sentence"]
+    assert "the oldest lease is draw" in operator.tetrad("why")
+
+    operator.run.signal("rollout-0", signal.SIGSTOP)
+    frozen = operator.until(lambda answer: answer["on"] == "rollout-0", "wait for the engine")
+    assert frozen["reason"] == "generation"
+    assert "rollout-0 has said nothing for" in frozen["sentence"]
+    assert "stopped by a signal" in operator.tetrad("status")
+    operator.run.signal("rollout-0", signal.SIGCONT)
+    (operator.folder / "hold").unlink()
+    operator.until_trained()
+
+
+def _wait_for_rows(operator: Operator) -> None:
+    (operator.folder / "flat").touch()
+    rows = operator.until(lambda answer: answer["reason"] == "rows", "wait for rows")
+    assert "groups were drawn for it and dropped, the last as filtered: all rewards are equal" in rows["sentence"]
+    (operator.folder / "flat").unlink()
+    operator.until_trained()
+
+
+def _wait_for_a_slow_transfer(operator: Operator) -> None:
+    """Also long enough to be unusual."""
+    operator.run.signal("broadcaster", signal.SIGSTOP)
+    slow = operator.until(lambda answer: answer["on"] == "broadcaster", "wait for the broadcaster")
+    assert slow["reason"] in ("publish", "weights")
+    operator.until_logged("long_wait", f"reason={slow['reason']}")
+    assert f'tetrad_learner_long_waits_total{{reason="{slow["reason"]}"}} 1.0' in operator.page("/metrics")
+    assert "broadcaster" in operator.tetrad("why")
+    operator.run.signal("broadcaster", signal.SIGCONT)
+    operator.until_trained()
+
+
+def _take_down(operator: Operator) -> None:
+    run = operator.run
+    sockets = path_for(run.run_dir, os.environ)
+    assert sockets.exists()
+
+    operator.tetrad("down")
 
     assert run.processes() == []
     run.check_nothing_is_left()
+    assert not sockets.exists()
+    assert [path.name for path in run.run_dir.iterdir() if path.suffix in (".lock", ".sock")] == []
+    assert "the run chaos is over since" in operator.tetrad("why")
+    assert "the run chaos is over since" in operator.tetrad("status", code=1)

@@ -15,6 +15,8 @@ options.add_argument("--port", type=int, default=int(os.environ["ROLE_PORT"]))
 options.add_argument("--name", default=os.environ["ROLE_NAME"])
 options.add_argument("--diary", type=Path, required=True, help="gets a line at start and at stop")
 options.add_argument("--unhealthy", action="store_true", help="never says 200")
+options.add_argument("--healthy-file", type=Path, help="says 200 once this file is there")
+options.add_argument("--healthy-but-index", nargs=2, metavar=("N", "FILE"), help="the same, for one replica alone")
 options.add_argument("--unready", action="store_true", help="says 200 on /healthz only")
 options.add_argument("--crash", type=int, help="exit at once with this code")
 options.add_argument("--deaf-grandchild", action="store_true", help="start a child that ignores SIGTERM")
@@ -35,9 +37,17 @@ def on_term(_number: int, _frame: object) -> None:
     os._exit(0)
 
 
+def is_held() -> bool:
+    if role.healthy_file is not None:
+        return not role.healthy_file.exists()
+    if role.healthy_but_index is not None and role.name.endswith(f"-{role.healthy_but_index[0]}"):
+        return not Path(role.healthy_but_index[1]).exists()
+    return False
+
+
 class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        is_ok = not role.unhealthy and (self.path == "/healthz" or not role.unready)
+        is_ok = not role.unhealthy and not is_held() and (self.path == "/healthz" or not role.unready)
         self.send_response(200 if is_ok else 503)
         self.end_headers()
 

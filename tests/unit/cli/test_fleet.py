@@ -36,7 +36,16 @@ def roles(tmp_path):
     return {role.name: role for role in fleet(config, run_dir=tmp_path, runtime_dir=RUNTIME, num_cores=6)}
 
 
-def test_the_learner_is_first_and_rollouts_are_last(roles):
+def test_the_learner_starts_first_and_all_others_together(roles):
+    assert {name: role.starts_with for name, role in roles.items()} == {
+        "learner": 0,
+        "broadcaster": 1,
+        "reward": 1,
+        "rollout": 1,
+    }
+
+
+def test_rollouts_stop_first_and_the_learner_last(roles):
     assert {name: role.stage for name, role in roles.items()} == {
         "learner": 0,
         "broadcaster": 1,

@@ -3,8 +3,8 @@
 import pytest
 
 from tetrad_cli.commands.keys import ROLES, main
+from tetrad_cli.doctor.finding import Verdict
 from tetrad_cli.key_place import key_findings, key_folder
-from tetrad_cli.machine import Verdict
 from tetrad_transport.keys import KeyRole
 from tetrad_transport.keys.files import read_private
 

@@ -57,6 +57,7 @@ class Judge:
         self.scores = {}
         self.closed: list[str] = []
         self.has_closed_two = asyncio.Event()
+        self.is_slow, self.held, self.holds_two = False, set(), asyncio.Event()
 
     async def run(self) -> None:
         while True:
@@ -66,6 +67,10 @@ class Judge:
                 self.closed += body.episodes
                 if len(self.closed) == 2:
                     self.has_closed_two.set()
+            elif self.is_slow and isinstance(body, StepEpisode):
+                self.held.add(body.episode)
+                if len(self.held) == 2:
+                    self.holds_two.set()
             else:
                 self.listener.send_nowait(delivery.peer, self.answer(body), reply_to=delivery.message.id)
 
@@ -116,6 +121,22 @@ def a_two_turn_lease():
     prompt = a_lease().prompt
     messages = (ChatMessage("user", "hello"),)
     return a_lease(prompt=type(prompt)(messages=messages, env_class="arithmetic", ground_truth="x"), max_turns=2)
+
+
+async def test_turns_that_wait_for_a_grade_are_known_by_replica_until_the_group_is_given_up():
+    engine = Speaker("no", FinishReason.STOP)
+    async with a_workshop(engine) as (shop, judge, _):
+        judge.is_slow = True
+        job = GroupJob(a_two_turn_lease(), shop)
+        task = asyncio.create_task(job.run())
+        async with asyncio.timeout(5):
+            await judge.holds_two.wait()
+        waiting = {replica for _since, replica in job.grading.values()}, len(job.grading)
+        task.cancel()
+        await asyncio.wait({task})
+
+    assert waiting == ({"reward-0"}, 2)
+    assert job.grading == {}
 
 
 async def test_a_next_turn_that_fits_is_generated():

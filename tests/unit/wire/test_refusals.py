@@ -37,6 +37,11 @@ def with_body(kind: str, /, **body: Any) -> Frames:
     return changed(kind, body=msgpack.unpackb(frames_of(kind)[0])["body"] | body)
 
 
+def with_lease(**fields: Any) -> Frames:
+    """Frames of a heartbeat whose one lease has other fields too."""
+    return with_body("heartbeat", leases=[{"token": 5, "progress": 17} | fields])
+
+
 def without(kind: str, name: str) -> Frames:
     first, *buffers = frames_of(kind)
     header = msgpack.unpackb(first)
@@ -257,6 +262,11 @@ BAD_VALUES: dict[str, Callable[[], Frames]] = {
     "progress_of_no_lease": lambda: with_body("leases_renewed", progress=[1, 2, 3]),
     "a_lease_that_never_ends": lambda: with_body("lease_granted", hard_timeout_s=INF),
     "a_lease_that_has_ended": lambda: with_body("lease_granted", progress_timeout_s=0.0),
+    "a_grading_of_no_turn": lambda: with_lease(grading={"num_turns": 0, "replica": "reward-0", "seconds": 1.0}),
+    "a_grading_of_nan_seconds": lambda: with_lease(grading={"num_turns": 1, "replica": "reward-0", "seconds": NAN}),
+    "a_weight_update_of_negative_age": lambda: with_body(
+        "heartbeat", weights={"version": 1, "phase": "staging", "seconds": -1.0}
+    ),
     "a_heartbeat_without_a_pause": lambda: with_body("desired", heartbeat_s=0),
     "a_heartbeat_that_is_nan": lambda: with_body("desired", heartbeat_s=NAN),
     "a_liveness_below_zero": lambda: with_body("desired", liveness_s=-1.0),

@@ -44,6 +44,8 @@ BUILTINS: Final[Mapping[str, Builtin]] = {
     "up": Builtin("tetrad_cli.commands.up:main", "start a run in the background"),
     "down": Builtin("tetrad_cli.commands.down:main", "drain and stop a run"),
     "status": Builtin("tetrad_cli.commands.status:main", "show the processes of a run"),
+    "watch": Builtin("tetrad_cli.commands.watch:main", "the same, live"),
+    "why": Builtin("tetrad_cli.commands.why:main", "say in one sentence what the learner waits for"),
     "logs": Builtin("tetrad_cli.commands.logs:main", "show or follow the logs of a run"),
     "scale": Builtin("tetrad_cli.commands.scale:main", "change the number of replicas: rollout=3"),
     "reward": Builtin("tetrad_cli.commands.reward:main", "swap the reward implementation of a run, or show it"),

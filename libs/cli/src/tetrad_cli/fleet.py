@@ -124,6 +124,8 @@ def _rollouts(config: RunConfig, *, env: Mapping[str, str], gpus: tuple[tuple[st
         name="rollout",
         argv=_module("tetrad_rollout"),
         stage=2,
+        # It loads its model meanwhile. It drains before the rewards go: its last turns are to be graded.
+        start_stage=1,
         replicas=config.generator.num_inference_engines,
         max_replicas=len(gpus) or MAX_REPLICAS,
         env=env,

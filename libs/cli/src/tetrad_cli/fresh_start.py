@@ -32,6 +32,7 @@ WRITTEN: Final = (
     FOLDER,
     "metrics.jsonl",
     "summary.json",
+    "ended.json",
     "curve.png",
     CONFIG,
 )

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from tetrad_cli.machine import Finding, Verdict
+from tetrad_cli.doctor.finding import Finding, Verdict
 
 VARIABLE: Final = "TETRAD_KEYS"
 SUBJECT: Final = "keys"
+FIX: Final = "`tetrad keys --help` says how keys are made, exported and revoked"
 
 
 def key_folder(environ: Mapping[str, str], *, given: str | None = None) -> Path:
@@ -27,7 +28,7 @@ def key_findings(environ: Mapping[str, str]) -> list[Finding]:
     folder = key_folder(environ)
     problems = list(_problems(folder))
     if problems:
-        return [Finding(Verdict.BAD, SUBJECT, problem) for problem in problems]
+        return [Finding(Verdict.BAD, SUBJECT, problem, FIX) for problem in problems]
     return [Finding(Verdict.GOOD, SUBJECT, f"usable, in {folder}")]
 
 

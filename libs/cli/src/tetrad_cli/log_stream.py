@@ -1,6 +1,6 @@
 """Several log files as one stream of lines with a prefix.
 
-Owns how far each file was read. Files may appear, grow, and be cut by rotation meanwhile.
+Owns which logs are shown, and which of their lines. Files may appear, grow, and be cut by rotation meanwhile.
 """
 
 import re
@@ -9,13 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tetrad_cli.launch.logfiles import LAUNCHER, Logs
+from tetrad_cli.launch.logfiles import LAUNCHER, Logs, last_lines
+from tetrad_cli.log_follower import LogFollower
+from tetrad_cli.severity import Severity, severity_of
 
 # The time that our own lines carry, as the first word or as a JSON field.
 TIMESTAMP: Final = re.compile(r'^(?:\{.*?"timestamp": ?")?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?)')
 ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
-# What is read of one file at once; the rest follows in the next round.
-CHUNK_BYTES: Final = 1 << 20
+# Of the end of each file; where only some lines are shown, more must be looked at.
+TAIL_BYTES: Final = 64 << 10
+FILTERED_TAIL_BYTES: Final = 4 << 20
+MANY_LINES: Final = 1 << 20
 
 
 class UnknownLogError(ValueError):
@@ -29,8 +33,11 @@ class LogStream:
     folder: Path
     names: Sequence[str] = ()
     """Roles or replicas; none means all."""
-    _offsets: dict[str, int] = field(default_factory=dict)
-    _partial: dict[str, bytes] = field(default_factory=dict)
+    level: Severity = Severity.DEBUG
+    """Lines that are less grave are left out."""
+    _followers: dict[str, LogFollower] = field(default_factory=dict)
+    _levels: dict[str, Severity] = field(default_factory=dict)
+    """How grave the newest line of each was that says so."""
 
     def last(self, lines: int) -> list[str]:
         """Return the last lines of each process in order of time; raises UnknownLogError for a wrong name."""
@@ -38,26 +45,37 @@ class LogStream:
         self._check(logs.names())
         found: list[tuple[str, str, str]] = []
         for name in self._chosen():
-            path = logs.path(name)
-            self._offsets[name] = path.stat().st_size
-            found += _dated(name, logs.tail(name, lines=lines))
+            follower = self._followers[name] = LogFollower(logs, name)
+            follower.skip_present()
+            found += _dated(name, self._tail(name, lines))
         return self._prefixed((name, line) for _when, name, line in sorted(found, key=lambda row: row[0]))
 
     def added(self) -> list[str]:
         """Return the complete lines that were added since the last call, process by process."""
         return self._prefixed((name, line) for name in self._chosen() for line in self._new_lines(name))
 
+    def _tail(self, name: str, lines: int) -> list[str]:
+        """The last lines that are to be shown, from older parts too where the file has just been cut."""
+        logs, shown = Logs(self.folder), list[str]()
+        max_bytes = TAIL_BYTES if self.level is Severity.DEBUG else FILTERED_TAIL_BYTES
+        for path in (logs.path(name), *logs.parts(name)):
+            if len(shown) < lines:
+                shown = self._passing(name, last_lines(path, MANY_LINES, max_bytes=max_bytes)) + shown
+        return shown[-lines:] if lines else []
+
     def _new_lines(self, name: str) -> list[str]:
-        path = Logs(self.folder).path(name)
-        offset = self._offsets.get(name, 0)
-        # Shorter than before: rotation has cut it.
-        offset = 0 if path.stat().st_size < offset else offset
-        with path.open("rb") as file:
-            file.seek(offset)
-            read = file.read(CHUNK_BYTES)
-        self._offsets[name] = offset + len(read)
-        *complete, self._partial[name] = (self._partial.get(name, b"") + read).split(b"\n")
-        return [line.decode(errors="replace") for line in complete]
+        follower = self._followers.setdefault(name, LogFollower(Logs(self.folder), name))
+        return self._passing(name, follower.added())
+
+    def _passing(self, name: str, lines: Iterable[str]) -> list[str]:
+        return [line for line in lines if self._is_grave(name, line)]
+
+    def _is_grave(self, name: str, line: str) -> bool:
+        """Whether a line is grave enough; one that does not say, as in a traceback, is as the line before."""
+        said = severity_of(ANSI.sub("", line))
+        if said is not None:
+            self._levels[name] = said
+        return self._levels.get(name, Severity.INFO).rank >= self.level.rank
 
     def _chosen(self) -> list[str]:
         return [name for name in Logs(self.folder).names() if not self.names or self._is_meant(name)]

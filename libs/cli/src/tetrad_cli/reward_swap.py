@@ -55,18 +55,19 @@ class RewardSwap:
         ready_s, drain_s = deadlines.get("ready", 120.0), deadlines.get("drain", 600.0)
         if self._lock.locked():
             raise RefusedError("another swap of the reward is under way")
-        async with self._lock, supervisor.lock_of(ROLE):
-            before = load_resolved(self.run_dir / RUN_FILE)
-            record = read_record(self.run_dir) or RewardRecord()
-            endpoints = self._endpoints(request.words)
-            after = self._asked(before, [word for word in request.words if not word.startswith(ENDPOINT)])
-            edition = Edition(number=record.next_number, endpoints=endpoints)
-            role = self._role(after, edition)
-            log.info("reward_swap_asked", edition=edition.number, endpoints=endpoints)
-            await self._start(supervisor, role, ready_s=ready_s)
-            await self._take_over(supervisor, record, edition, ready_s=ready_s)
-            old = supervisor.replace(role)
-            self._settle(replace(record, wanted=edition), before, after)
+        async with self._lock:
+            with supervisor.holding(ROLE):
+                before = load_resolved(self.run_dir / RUN_FILE)
+                record = read_record(self.run_dir) or RewardRecord()
+                endpoints = self._endpoints(request.words)
+                after = self._asked(before, [word for word in request.words if not word.startswith(ENDPOINT)])
+                edition = Edition(number=record.next_number, endpoints=endpoints)
+                role = self._role(after, edition)
+                log.info("reward_swap_asked", edition=edition.number, endpoints=endpoints)
+                await self._start(supervisor, role, ready_s=ready_s)
+                await self._take_over(supervisor, record, edition, ready_s=ready_s)
+                old = supervisor.replace(role)
+                self._settle(replace(record, wanted=edition), before, after)
         return await _let_go(supervisor, old, drain_s=drain_s)
 
     def _endpoints(self, words: Sequence[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A small HTTP server with three pages: `/metrics`, `/healthz` and `/readyz`.
+"""A small HTTP server with three pages, `/metrics`, `/healthz` and `/readyz`, and those that a service adds.
 
 Owns one listening socket. The pages come from callables; it knows neither metrics nor services.
 Every request has a deadline and a size limit, because a scraper is a stranger.
@@ -7,9 +7,9 @@ Every request has a deadline and a size limit, because a scraper is a stranger.
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final
@@ -43,6 +43,8 @@ class Pages:
     metrics: Callable[[], bytes]
     health: Callable[[], Health]
     readiness: Callable[[], Health]
+    others: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
+    """Pages of this service alone, as JSON, by path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,11 @@ def _page(path: str, pages: Pages) -> Response:
             return _verdict(pages.health())
         case "/readyz":
             return _verdict(pages.readiness())
+        case other if other in pages.others:
+            return Response(HTTPStatus.OK, pages.others[other]())
         case _:
-            return _problem(HTTPStatus.NOT_FOUND, "pages are /metrics, /healthz and /readyz")
+            more = "".join(f"{name}, " for name in pages.others)
+            return _problem(HTTPStatus.NOT_FOUND, f"pages are {more}/metrics, /healthz and /readyz")
 
 
 def _verdict(health: Health) -> Response:

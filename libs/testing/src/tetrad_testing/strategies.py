@@ -18,7 +18,7 @@ from tetrad_wire.catalog import CLASSES
 from tetrad_wire.messages.episodes import EpisodeStepped, GradeOutcome, OpenEpisodes
 from tetrad_wire.messages.groups import LinkEchoed, TestLink
 from tetrad_wire.messages.leases import LeaseGranted, LeasesRenewed, SampleFinished, VersionSpan
-from tetrad_wire.messages.membership import Desired
+from tetrad_wire.messages.membership import Desired, Grading, WeightProgress
 from tetrad_wire.messages.steps import ExecuteStep, StepCredited
 from tetrad_wire.messages.weights import (
     MAX_CHUNK_BYTES,
@@ -39,6 +39,7 @@ Fields = Mapping[str, st.SearchStrategy[Any]]
 MAX_ITEMS: Final = 4
 INTEGERS: Final = st.integers(MIN_INTEGER, MAX_INTEGER)
 POSITIVE: Final = st.floats(1e-3, 1e6)
+AGES: Final = st.floats(0.0, 1e6)
 FINITE: Final = st.floats(-1e3, 1e3, width=32)
 SCORES: Final = st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,31}", fullmatch=True), FINITE, max_size=MAX_SCORES)
 LEAVES: Final = st.none() | st.booleans() | INTEGERS | st.floats() | st.text() | st.binary()
@@ -132,6 +133,14 @@ def _agree_desired(draw: Callable[..., Any]) -> dict[str, Any]:
     return {"heartbeat_s": draw(POSITIVE), "liveness_s": draw(POSITIVE)}
 
 
+def _agree_grading(draw: Callable[..., Any]) -> dict[str, Any]:
+    return {"num_turns": draw(st.integers(1, MAX_INTEGER)), "seconds": draw(AGES)}
+
+
+def _agree_weight_progress(draw: Callable[..., Any]) -> dict[str, Any]:
+    return {"seconds": draw(AGES)}
+
+
 def _agree_sample(draw: Callable[..., Any]) -> dict[str, Any]:
     prompt_length, rest = draw(st.integers(1, 8)), draw(st.integers(0, 8))
     length = prompt_length + rest
@@ -216,6 +225,8 @@ _AGREEMENTS: Final[dict[type[msgspec.Struct], Callable[[Callable[..., Any]], dic
     OpenEpisodes: _agree_opening,
     EpisodeStepped: _agree_grade,
     Desired: _agree_desired,
+    Grading: _agree_grading,
+    WeightProgress: _agree_weight_progress,
     SampleFinished: _agree_sample,
     ExecuteStep: _agree_step,
     StepCredited: _agree_credit,

@@ -91,6 +91,8 @@ class GroupJob:
     """Tokens and turns so far: renews the lease."""
     started_at: float = field(default_factory=time.monotonic)
     failures: list[SampleFailedError] = field(default_factory=list)
+    grading: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Episode whose turn waits for its grade → since when, and at which replica."""
     _open_episodes: dict[str, Replica] = field(default_factory=dict)
 
     async def run(self) -> SampleFailedError | None:
@@ -248,7 +250,11 @@ class GroupJob:
 
     async def _grade(self, seat: Seat, turn: int, action: str) -> EpisodeStepped:
         request = StepEpisode(episode=seat.episode, turn=turn, action=action)
-        graded = await seat.replica.step(request, timeout_s=self.shop.grade_timeout_s + GRADE_SLACK_S)
+        self.grading[seat.episode] = time.monotonic(), seat.replica.route.name
+        try:
+            graded = await seat.replica.step(request, timeout_s=self.shop.grade_timeout_s + GRADE_SLACK_S)
+        finally:
+            del self.grading[seat.episode]
         if graded.outcome is not GradeOutcome.OK or graded.reward is None:
             raise SampleFailedError(graded.kind, f"grade {graded.outcome.value}: {graded.reason}")
         return graded

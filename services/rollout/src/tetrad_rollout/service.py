@@ -25,7 +25,7 @@ from tetrad_wire.messages.leases import (
     SampleFinished,
     SamplesAcknowledged,
 )
-from tetrad_wire.messages.membership import Desired, Heartbeat, LeaseProgress
+from tetrad_wire.messages.membership import Desired, Grading, Heartbeat, LeaseProgress
 
 log = get_logger(__name__)
 
@@ -122,9 +122,10 @@ class RolloutService:
             generation=generation,
             credit=0 if self._is_draining else self._credit - len(self._held),
             certificate=self._keeper.certificate,
-            leases=tuple(LeaseProgress(token=token, progress=held.job.progress) for token, held in self._held.items()),
+            leases=tuple(_progress_of(token, held.job) for token, held in self._held.items()),
             is_draining=self._is_draining,
             device=self._device.report() if self._device is not None else None,
+            weights=self._keeper.progress,
         )
 
     # ---- leases
@@ -202,3 +203,12 @@ class RolloutService:
         while len(self.outbox) and time.monotonic() < deadline:  # noqa: ASYNC110 - acks come as messages
             await asyncio.sleep(0.05)
         self._member.leave("drained")
+
+
+def _progress_of(token: Token, job: GroupJob) -> LeaseProgress:
+    """How far a lease is, and what of it waits for a grade."""
+    grading = None
+    if job.grading:
+        since, replica = min(job.grading.values())
+        grading = Grading(num_turns=len(job.grading), replica=replica, seconds=time.monotonic() - since)
+    return LeaseProgress(token=token, progress=job.progress, grading=grading)

@@ -5,6 +5,7 @@ still wanted; an engine that cannot follow within the timeout says so, and the o
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -26,12 +27,22 @@ from tetrad_weights.layout import Layout
 from tetrad_weights.manifest import build
 from tetrad_wire import WireError
 from tetrad_wire.ids import Incarnation, RunId
-from tetrad_wire.messages.membership import CachePolicy, Certificate, Desired, EngineMemory, WantedWeights
+from tetrad_wire.messages.membership import (
+    CachePolicy,
+    Certificate,
+    Desired,
+    EngineMemory,
+    WantedWeights,
+    WeightPhase,
+    WeightProgress,
+)
 from tetrad_wire.messages.weights import Canary, DeviceHandle, Manifest, TensorSpec, WeightTransport
 
 log = get_logger(__name__)
 
 RETRY_S: Final = 0.5
+# Of a failed attempt's reason, in each heartbeat until the next.
+MAX_PROBLEM: Final = 300
 
 
 @dataclass(slots=True)
@@ -84,6 +95,7 @@ class WeightKeeper:
         self._receiver: WeightReceiver | None = None
         self._changed = asyncio.Event()
         self._canary: Canary | None = None
+        self._phase, self._phase_since, self._problem = WeightPhase.WAITING, time.monotonic(), ""
         self.certificate: Certificate | None = None
         self.statistics = UpdateStatistics()
 
@@ -96,6 +108,7 @@ class WeightKeeper:
             self._connection.recognise(PublicKey(desired.broadcaster_key))
         if desired.weights != self._wanted:
             self._wanted = desired.weights
+            self._enter(WeightPhase.WAITING)
             self._changed.set()
 
     async def run(self) -> None:
@@ -125,6 +138,16 @@ class WeightKeeper:
         """Go on with so much memory: commit with that of the weights, prove and serve with all."""
         self._memory = memory
         self._changed.set()
+
+    @property
+    def progress(self) -> WeightProgress | None:
+        """How far it is with what is wanted; None where nothing is to be done."""
+        if self.is_current or self._wanted is None:
+            return None
+        seconds = time.monotonic() - self._phase_since
+        return WeightProgress(
+            version=self._wanted.version, phase=self._phase, seconds=seconds, problem=self._problem[:MAX_PROBLEM]
+        )
 
     @property
     def committed_digest(self) -> str:
@@ -161,8 +184,11 @@ class WeightKeeper:
                 await self._update(wanted, receiver)
         except (FetchError, WeightsError, EngineError, WireError, TimeoutError) as error:
             self.statistics.num_failures += 1
-            log.warning("weight_update_failed", version=wanted.version, error=f"{type(error).__name__}: {error}")
+            self._problem = f"{type(error).__name__}: {error}"
+            self._enter(WeightPhase.WAITING)
+            log.warning("weight_update_failed", version=wanted.version, error=self._problem)
             return False
+        self._problem = ""
         return True
 
     async def _update(self, wanted: WantedWeights, receiver: WeightReceiver) -> None:
@@ -171,6 +197,9 @@ class WeightKeeper:
         if self._memory is EngineMemory.AWAKE:
             await self._prove()
         self._on_change()
+
+    def _enter(self, phase: WeightPhase) -> None:
+        self._phase, self._phase_since = phase, time.monotonic()
 
     async def _stage_and_commit(self, wanted: WantedWeights, receiver: WeightReceiver) -> None:
         loop = asyncio.get_running_loop()
@@ -186,6 +215,7 @@ class WeightKeeper:
             await self._engine.stage_from_device(device, manifest, version=wanted.version)
             is_staged = True
 
+        self._enter(WeightPhase.STAGING)
         receiver.read_on(self._engine.gpu)
         try:
             manifest = await receiver.fetch(wanted.version, stage, stage_from_device)
@@ -198,6 +228,7 @@ class WeightKeeper:
         staged = loop.time()
         # From here until the certificate the engine's word about its weights is open.
         self.certificate = self._committed = None
+        self._enter(WeightPhase.COMMITTING)
         self._committed = await commit_weights(self._engine, version=wanted.version, digest=manifest.digest)
         self.statistics.stage_s, self.statistics.switch_s = staged - began, loop.time() - staged
         self.statistics.num_updates += 1
@@ -213,6 +244,7 @@ class WeightKeeper:
         report, self._committed = self._committed, None
         assert report is not None
         began = asyncio.get_running_loop().time()
+        self._enter(WeightPhase.PROVING)
         await prove_weights(self._engine, self._canary)
         self.statistics.switch_s += asyncio.get_running_loop().time() - began
         self._committed = report

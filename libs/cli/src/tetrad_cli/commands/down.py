@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import os
+import shutil
 import signal
 import sys
 import time
@@ -63,7 +65,32 @@ def _kill(run_dir: Path) -> None:
     _signal_launcher(run_dir, signal.SIGKILL)
     _is_free_within(run_dir, KILL_DEADLINE_S)
     with claim(run_dir):
-        sweep(run_dir)
+        killed = sweep(run_dir)
+        _wait_for_the_dead(killed)
+        _remove_remains(run_dir)
+
+
+def _wait_for_the_dead(pids: Sequence[int]) -> None:
+    from tetrad_cli.launch.proc import start_ticks
+
+    end = time.monotonic() + KILL_DEADLINE_S
+    while any(start_ticks(pid) is not None for pid in pids) and time.monotonic() < end:
+        time.sleep(POLL_S)
+
+
+def _remove_remains(run_dir: Path) -> None:
+    """What a launcher that drains removes itself: its sockets, its lock files, and segments whose owners are dead."""
+    from tetrad_cli.launch.claim import remove_free_lock
+    from tetrad_cli.launch.control import SOCKET_NAME
+    from tetrad_cli.launch.runtime_dir import path_for
+    from tetrad_cli.launch.session import LEFT_LOCKS
+    from tetrad_weights.sweeping import sweep
+
+    (run_dir / SOCKET_NAME).unlink(missing_ok=True)
+    shutil.rmtree(path_for(run_dir, os.environ), ignore_errors=True)
+    for name in LEFT_LOCKS:
+        remove_free_lock(run_dir / name)
+    sweep()
 
 
 def _signal_launcher(run_dir: Path, number: signal.Signals) -> None:

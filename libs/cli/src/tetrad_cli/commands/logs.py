@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tetrad_cli.log_stream import LogStream
 
 POLL_S: Final = 0.2
+LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,12 +21,20 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="ROLE", help="roles or replicas: rollout, reward-0, launcher")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is added, until Ctrl-C")
     parser.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="last lines of each; default 100")
+    parser.add_argument(
+        "--level",
+        choices=LEVELS,
+        default=LEVELS[0],
+        help="the least grave lines to show; a traceback goes with its line",
+    )
     add_run_choice(parser)
     arguments = parser.parse_args(argv)
     from tetrad_cli.log_stream import LogStream, UnknownLogError
+    from tetrad_cli.severity import Severity
 
     try:
-        stream = LogStream(chosen(arguments, is_live=False) / "logs", names=arguments.names)
+        folder = chosen(arguments, is_live=False) / "logs"
+        stream = LogStream(folder, names=arguments.names, level=Severity(arguments.level))
         for line in stream.last(arguments.lines):
             print(line)
     except (NoRunError, UnknownLogError) as error:

@@ -10,6 +10,7 @@ from tetrad_cli.run_choice import NoRunError, add_run_choice, chosen
 
 # A new replica loads a model; an old one drains.
 DEFAULT_DEADLINE_S: Final = 600.0
+LEAVING: Final = frozenset({"stopping", "stopped"})
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,9 +50,13 @@ def _scale(arguments: argparse.Namespace, replicas: dict[str, int]) -> int:
     except (NoRunError, ControlError) as error:
         print(f"tetrad scale: {error}", file=sys.stderr)
         return 1
+    if reply.note:
+        print(reply.note)
     for role in replicas:
-        names = [one.name for one in reply.instances if one.role == role]
-        print(f"{role}: {len(names)} ({', '.join(names)})")
+        present = [one for one in reply.instances if one.role == role and one.state not in LEAVING]
+        names = [one.name for one in present]
+        told = [one.name if one.state == "up" else f"{one.name} {one.state}" for one in present]
+        print(f"{role}: {len(names)} ({', '.join(told)})" if names else f"{role}: none yet")
         if role == "rollout" and (notice := about_added(load_resolved(run_dir / "config.yaml"), names)):
             print(notice)
     return 0

@@ -6,18 +6,16 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from tetrad_cli.run_choice import NoRunError, add_run_choice, chosen
-
-if TYPE_CHECKING:
-    from tetrad_cli.observed import Observed
 
 ASK_DEADLINE_S: Final = 10.0
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command."""
+    """Run the command; the exit code is 1 where nothing runs."""
     parser = argparse.ArgumentParser(prog="tetrad status", description="Show the processes of a run.")
     parser.add_argument("--json", action="store_true", help="for programs")
     add_run_choice(parser)
@@ -28,32 +26,37 @@ def main(argv: Sequence[str]) -> int:
     try:
         observed = asyncio.run(observe(chosen(arguments), deadline_s=ASK_DEADLINE_S))
     except (NoRunError, ControlError) as error:
-        print(error, file=sys.stderr)
-        return 1
+        return say_nothing_runs(arguments, str(error))
     if arguments.json:
         print(json.dumps(asdict(observed), indent=1))
-    else:
-        _print_table(observed)
+        return 0
+    from tetrad_cli.live.table import print_plain
+
+    print_plain(observed)
     return 0
 
 
-def _print_table(observed: "Observed") -> None:
-    from rich.console import Console
-    from rich.table import Table
+def say_nothing_runs(arguments: argparse.Namespace, reason: str) -> int:
+    """Say so, and how the run that is meant has ended; return 1."""
+    from tetrad_cli.absent import described
 
-    table = Table(title=f"{observed.run} ({observed.phase}), launcher pid {observed.pid}", title_justify="left")
-    for column in ("process", "pid", "port", "state", "uptime", "restarts", "weights", "ready"):
-        table.add_column(column, justify="right" if column in {"pid", "port", "restarts", "weights"} else "left")
-    for row in observed.rows:
-        one = row.instance
-        state = one.state if one.last_exit is None else f"{one.state} (last: {one.last_exit})"
-        weights = "–" if row.weight_version is None else str(row.weight_version)
-        cells = (str(one.pid or "–"), str(one.port), state, _age(one.uptime_s), str(one.restarts), weights, row.ready)
-        table.add_row(one.name, *cells)
-    Console().print(table)
+    said = reason
+    run_dir = _meant(arguments)
+    if run_dir is not None:
+        said += f"\n{described(run_dir)}"
+    if arguments.json:
+        print(json.dumps({"run": run_dir.name if run_dir is not None else None, "phase": "down", "detail": said}))
+    else:
+        print(said, file=sys.stderr)
+    return 1
 
 
-def _age(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
+def _meant(arguments: argparse.Namespace) -> Path | None:
+    """The run that ended last, or the one that is named; None where one is alive, or there is none."""
+    from tetrad_cli.launch.claim import holder_of
+
+    try:
+        run_dir = chosen(arguments, is_live=False)
+    except NoRunError:
+        return None
+    return run_dir if holder_of(run_dir) is None else None

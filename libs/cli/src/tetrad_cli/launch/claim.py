@@ -35,15 +35,29 @@ class Holder:
 def claim(run_dir: Path) -> Iterator[None]:
     """Hold the run directory within the block; raises RunBusy naming the holder when somebody else does."""
     path = run_dir / LOCK_NAME
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _locked(path)
+    if descriptor is None:
+        raise _busy(run_dir)
     try:
-        if not _lock(descriptor):
-            raise _busy(run_dir)
         me = Holder(pid=os.getpid(), ticks=start_ticks(os.getpid()) or 0)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(asdict(me)).encode(), 0)
         yield
-        os.ftruncate(descriptor, 0)
+    finally:
+        # While we hold it: whoever has it open already sees that it has no name any more, and makes a new one.
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def remove_free_lock(path: Path) -> None:
+    """Remove a lock file that nobody holds; one that is held, or is not there, is left as it is."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        if _try_lock(descriptor, fcntl.LOCK_EX):
+            path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 
@@ -64,12 +78,16 @@ def holder_of(run_dir: Path) -> Holder | None:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool:
+def _locked(path: Path) -> int | None:
+    """Return the locked file's descriptor; None where somebody else holds it."""
     for _ in range(TRIES):
-        if _try_lock(descriptor, fcntl.LOCK_EX):
-            return True
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # One without a name was its former holder's, who has just removed it.
+        if _try_lock(descriptor, fcntl.LOCK_EX) and os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)
         time.sleep(RETRY_S)
-    return False
+    return None
 
 
 def _try_lock(descriptor: int, kind: int) -> bool:

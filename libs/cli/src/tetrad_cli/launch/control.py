@@ -57,6 +57,8 @@ class Reply:
     run: str = ""
     phase: str = ""
     pid: int = 0
+    note: str = ""
+    """What the asker should know besides."""
     instances: tuple[InstanceStatus, ...] = ()
     said: tuple[str, ...] = ()
     """What the user should know of how it went."""

@@ -6,6 +6,7 @@ Owns nothing: it asks the supervisor and sets the session's stop event.
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from tetrad_cli.launch.control import InstanceStatus, Reply, Request
 from tetrad_cli.launch.instance import Instance
@@ -64,13 +65,16 @@ class Desk:
         return self._status(said)
 
     async def _scale(self, replicas: Mapping[str, int]) -> Reply:
+        if self._stop.is_set():
+            return Reply(ok=False, error="the run is stopping")
+        notes = []
         try:
             for role, number in replicas.items():
                 log.info("scale_asked", role=role, replicas=number)
-                await self._supervisor.scale(role, number)
+                notes.append(await self._supervisor.scale(role, number))
         except (ScaleError, StartFailedError) as error:
             return Reply(ok=False, error=str(error))
-        return self._status()
+        return replace(self._status(), note="; ".join(filter(None, notes)))
 
     def _status(self, said: tuple[str, ...] = ()) -> Reply:
         rows = tuple(row_of(one) for one in self._supervisor.instances)

@@ -63,9 +63,12 @@ class Instance:
         self.healthy: Final = asyncio.Event()
         self.ended: Final[asyncio.Future[Ending]] = asyncio.get_running_loop().create_future()
         """Set when no process will come again although nobody asked it to stop."""
+        self.stopping: Final = asyncio.Event()
+        """Set once it was asked to stop."""
+        self.gone: Final = asyncio.Event()
+        """Set once no process of it will come any more."""
         self._host = host
         self._child: Child | None = None
-        self._stop = asyncio.Event()
         self._is_terminated = False
         self._history = CrashHistory(role.restarts, ends_run=role.on_exit is OnExit.ENDS_RUN)
         self._task: asyncio.Task[None] | None = None
@@ -80,9 +83,9 @@ class Instance:
         """Age of the live process; 0 without one."""
         return self._host.clock.now() - self.started_at if self._child is not None else 0.0
 
-    def start(self) -> None:
-        """Begin to keep the process alive."""
-        self._task = asyncio.create_task(self._keep_alive(), name=self.name)
+    def start(self, *, after: "Instance | None" = None) -> None:
+        """Begin to keep the process alive, once a namesake that is leaving is gone."""
+        self._task = asyncio.create_task(self._keep_alive(after), name=self.name)
 
     async def stop(self, *, grace_s: float | None = None) -> None:
         """Ask the process to drain; after the grace kill it and all that it started. Returns when it is gone."""
@@ -91,7 +94,7 @@ class Instance:
         if self._child is not None and not self._is_terminated:
             self._is_terminated = True
             self._child.terminate()
-        self._stop.set()
+        self.stopping.set()
         if self._task is None:
             return
         grace = self.role.grace_s if grace_s is None else grace_s
@@ -104,19 +107,23 @@ class Instance:
     async def let_go(self, *, deadline_s: float) -> bool:
         """Wait for the process to leave by itself, which others have asked it to; return whether it did in time."""
         self._move(Event.ASKED_TO_STOP)
-        self._stop.set()
+        self.stopping.set()
         if self._task is None:
             return True
         _done, late = await asyncio.wait({self._task}, timeout=deadline_s)
         return not late
 
-    async def _keep_alive(self) -> None:
-        while not self._stop.is_set():
+    async def _keep_alive(self, former: "Instance | None") -> None:
+        if former is not None:
+            # It would share its name, its log and its marks; its grace bounds the wait.
+            await former.gone.wait()
+        while not self.stopping.is_set():
             self.last_exit = await self._one_life()
-            if self._stop.is_set() or not await self._go_on(self.last_exit):
+            if self.stopping.is_set() or not await self._go_on(self.last_exit):
                 break
         if not self.state.is_over:
             self._move(Event.ENDED)
+        self.gone.set()
 
     async def _one_life(self) -> Exit:
         child = self._spawn()
@@ -185,7 +192,7 @@ class Instance:
         match verdict:
             case Restart(delay_s):
                 await self._back_off(delay_s)
-                return not self._stop.is_set()
+                return not self.stopping.is_set()
             case GiveUp() | EndRun():
                 log.warning("instance_ended", instance=self.name, reason=verdict.reason)
                 self._move(Event.GAVE_UP if isinstance(verdict, GiveUp) else Event.ENDED)
@@ -200,7 +207,7 @@ class Instance:
         log.warning("instance_restarts", instance=self.name, delay_s=delay_s, restarts=self.restarts)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay_s):
-                await self._stop.wait()
+                await self.stopping.wait()
 
     def _move(self, event: Event) -> None:
         self.state = after(self.state, event)

@@ -34,6 +34,11 @@ class Logs:
         """Return the last lines, oldest first; none when there is no log yet."""
         return last_lines(self.path(name), lines)
 
+    def parts(self, name: str) -> list[Path]:
+        """Return the older parts of a log that are kept, the newest first."""
+        numbered = [self.folder / f"{name}.log.{number}" for number in range(1, KEPT_LOGS + 1)]
+        return [path for path in numbered if path.exists()]
+
     def rotate(self) -> None:
         """Shorten each log that has outgrown its limit; older parts become `.log.1` and so on."""
         for name in self.names():
@@ -41,12 +46,12 @@ class Logs:
                 _rotate(self.path(name))
 
 
-def last_lines(path: Path, lines: int) -> list[str]:
-    """Return the last lines of a file, at most 64 KiB of them."""
+def last_lines(path: Path, lines: int, *, max_bytes: int = TAIL_BYTES) -> list[str]:
+    """Return the last lines of a file, at most 64 KiB of them unless told otherwise."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL_BYTES))
+            file.seek(max(0, size - max_bytes))
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return []
@@ -63,8 +68,11 @@ def _rotate(path: Path) -> None:
         older = path.with_name(f"{path.name}.{number}")
         if older.exists():
             older.replace(path.with_name(f"{path.name}.{number + 1}"))
-    with path.open("rb+") as source, path.with_name(f"{path.name}.1").open("wb") as copy:
+    # Given its name at the end: whoever follows the log sees a whole part, or none yet.
+    new = path.with_name(f".{path.name}.new")
+    with path.open("rb+") as source, new.open("wb") as copy:
         shutil.copyfileobj(source, copy)
         while rest := source.read():
             copy.write(rest)
         source.truncate(0)
+    new.replace(path.with_name(f"{path.name}.1"))

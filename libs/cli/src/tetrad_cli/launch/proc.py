@@ -29,6 +29,15 @@ def start_ticks(pid: int) -> int | None:
     return None if state in {"Z", "X"} else int(fields[18])
 
 
+def is_frozen(pid: int) -> bool:
+    """Whether a process is stopped by a signal, such as SIGSTOP, or by a debugger."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return False
+    return text.rsplit(")", 1)[1].split()[0] in {"T", "t"}
+
+
 def marked(**marks: str) -> list[int]:
     """Return the pids, our own excepted, whose environment holds all the given variables with these values."""
     wanted = {f"{key}={value}".encode() for key, value in marks.items()}

@@ -35,6 +35,8 @@ class Role:
     """The command, the program first."""
     stage: int = 0
     """Roles start by ascending stage and stop by descending stage; within one stage together."""
+    start_stage: int | None = None
+    """Where a role that stops before others need not wait for them to start; None: with its stage."""
     replicas: int = 1
     max_replicas: int = 1
     """Limit of `scale`; 1 means that there is always exactly one."""
@@ -67,6 +69,11 @@ class Role:
             )
         if self.gpus and len(self.gpus) < self.max_replicas:
             raise ValueError(f"role {self.name}: GPUs for {len(self.gpus)} of {self.max_replicas} replicas")
+
+    @property
+    def starts_with(self) -> int:
+        """The stage that it starts with."""
+        return self.stage if self.start_stage is None else self.start_stage
 
     def instance_name(self, index: int) -> str:
         """Return the name of a replica, e.g. `rollout-0`; a role that cannot be scaled has no numbers."""

@@ -6,6 +6,7 @@ Owns the order of things: lock, sweep, runtime directory, guardian, control sock
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from tetrad_cli.launch import children, control
-from tetrad_cli.launch.claim import claim
+from tetrad_cli.launch.claim import claim, remove_free_lock
 from tetrad_cli.launch.desk import Desk, Operation
+from tetrad_cli.launch.ending import Ending, forget_end, write_end
 from tetrad_cli.launch.instance import Host, Instance
 from tetrad_cli.launch.logfiles import Logs
 from tetrad_cli.launch.roles import OnExit, Role
@@ -27,6 +29,8 @@ from tetrad_runtime.exits import ExitCode
 from tetrad_telemetry.logs import get_logger
 
 TARGETS_NAME: Final = "targets.json"
+# Lock files of the learner: its processes are gone, and with them what the files were for.
+LEFT_LOCKS: Final = ("coordinator.lock", "ranks.lock")
 ROTATE_PERIOD_S: Final = 10.0
 # A second signal: what is still there has this long.
 HURRIED_GRACE_S: Final = 1.0
@@ -70,7 +74,11 @@ def launch(plan: Plan) -> int:
         for pid in children.sweep(plan.run_dir):
             plan.announce(f"killed pid {pid}, left by an earlier launcher of {plan.run_dir}")
         plan.on_claimed()
-        return asyncio.run(_Session(plan, runtime).run())
+        forget_end(plan.run_dir)
+        code = asyncio.run(_Session(plan, runtime).run())
+        for name in LEFT_LOCKS:
+            remove_free_lock(plan.run_dir / name)
+        return code
 
 
 @dataclass(slots=True)
@@ -101,7 +109,9 @@ class _Session:
                 end = await self._until_over(supervisor)
             finally:
                 await self._take_down(supervisor)
-        return self._report(end, supervisor)
+        code = self._report(end, supervisor)
+        write_end(self.plan.run_dir, Ending(code=code, reason=end.reason, culprit=end.culprit, at=time.time()))
+        return code
 
     @asynccontextmanager
     async def _supervisor(self, roles: Sequence[Role]) -> AsyncIterator[Supervisor]:

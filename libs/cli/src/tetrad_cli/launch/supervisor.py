@@ -4,7 +4,8 @@ Owns the list of instances. Must not know what the roles do; a single process is
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,8 +63,13 @@ class Supervisor:
         self._instances: dict[str, list[Instance]] = {role.name: [] for role in roles}
         self._beside: list[Instance] = []
         """Of a role that is to take another's place."""
-        self._leaving: set[Instance] = set()
-        self._locks = {role.name: asyncio.Lock() for role in roles}
+        self._leaving: dict[Instance, None] = {}
+        """Asked to stop and not gone yet, in the order in which they were asked."""
+        self._wanted = {role.name: role.replicas for role in roles}
+        self._begun: set[str] = set()
+        """Roles whose stage has come."""
+        self._held: set[str] = set()
+        """Roles whose replicas are being replaced."""
         self._is_closing = False
 
     @property
@@ -77,25 +83,36 @@ class Supervisor:
 
         Raises StartFailedError for the first instance that is late or gives up.
         """
-        for stage in sorted({role.stage for role in self.roles.values()}):
-            names = [role.name for role in self.roles.values() if role.stage == stage and not role.outside]
-            await all_of(*(self.scale(name, self.roles[name].replicas) for name in names))
+        for stage in sorted({role.starts_with for role in self.roles.values()}):
+            await all_of(*(self._begin(role) for role in self.roles.values() if role.starts_with == stage))
         await all_of(*(self._settled(instance) for instance in self.instances))
 
-    async def scale(self, role_name: str, replicas: int) -> None:
+    async def scale(self, role_name: str, replicas: int) -> str:
         """Start or stop replicas, the highest index first; returns when the new are healthy and the old are gone.
 
-        Raises ScaleError for an impossible number, StartFailedError when a new one does not come up.
+        Before the stage of the role has come it is only noted; the text says so, and is empty otherwise.
+        Raises ScaleError for an impossible number, and where another one was asked for meanwhile; StartFailedError when
+        a new replica does not come up.
         """
         role = self._checked(role_name, replicas)
-        async with self._locks[role.name]:
-            added, removed = self._resize(role, replicas)
-            self.write_targets()
-            await all_of(*(self._healthy(one) for one in added), *(self._retire(one) for one in removed))
+        self._wanted[role_name] = replicas
+        if role_name not in self._begun:
+            return f"the run is still starting: {replicas} of {role_name} will start when their turn comes"
+        added, removed = self._resize(role, replicas)
+        self.write_targets()
+        await all_of(*(self._healthy(one) for one in added), *(self._retire(one) for one in removed))
+        return ""
 
-    def lock_of(self, role_name: str) -> asyncio.Lock:
-        """Held while the replicas of a role change."""
-        return self._locks[role_name]
+    @contextmanager
+    def holding(self, role_name: str) -> Iterator[None]:
+        """Within the block the role is not scaled. Raises ScaleError before its stage has come."""
+        if role_name not in self._begun:
+            raise ScaleError(f"the run is still starting; ask again once {role_name} is up")
+        self._held.add(role_name)
+        try:
+            yield
+        finally:
+            self._held.discard(role_name)
 
     async def start_beside(self, role: Role, *, deadline_s: float) -> None:
         """Start the replicas of a role that is to take the place of the one with its name, and wait until they work.
@@ -123,10 +140,11 @@ class Supervisor:
         old, self._instances[role.name] = self._instances[role.name], self._beside
         self._beside = []
         self.roles[role.name] = role
+        self._wanted[role.name] = role.replicas
         for instance in self._instances[role.name]:
             # One that has given up in between is told of at once.
             instance.ended.add_done_callback(partial(self._on_ended, instance))
-        self._leaving.update(old)
+        self._leaving.update(dict.fromkeys(old))
         self.write_targets()
         return old
 
@@ -153,6 +171,17 @@ class Supervisor:
         ]
         write_targets(self._targets_path, found, run=self._run)
 
+    async def _begin(self, role: Role) -> None:
+        """Start the replicas of a role; those that are scaled away meanwhile are not waited for."""
+        self._begun.add(role.name)
+        added, _none = self._resize(role, self._wanted[role.name])
+        self.write_targets()
+        await all_of(*(self._healthy_or_leaving(one) for one in added))
+
+    async def _healthy_or_leaving(self, instance: Instance) -> None:
+        with suppress(ScaleError):
+            await self._healthy(instance)
+
     def _by_stage(self) -> list[Role]:
         return sorted(self.roles.values(), key=lambda role: role.stage)
 
@@ -167,22 +196,27 @@ class Supervisor:
             raise ScaleError(f"{role_name}={replicas}: {limit}")
         if self._is_closing:
             raise ScaleError("the run is stopping")
+        if role_name in self._held:
+            raise ScaleError(f"{role_name}={replicas}: its replicas are being replaced; ask again when that is done")
         return role
 
     async def _retire(self, instance: Instance) -> None:
-        self._leaving.add(instance)
+        self._leaving.setdefault(instance)
         await instance.stop()
-        self._leaving.discard(instance)
+        self._leaving.pop(instance, None)
         self.write_targets()
 
     def _resize(self, role: Role, replicas: int) -> tuple[list[Instance], list[Instance]]:
         present = self._instances[role.name]
         removed = [present.pop() for _ in range(max(0, len(present) - replicas))]
+        self._leaving.update(dict.fromkeys(removed))
         added = [Instance(role, index, host=self._host) for index in range(len(present), replicas)]
         present.extend(added)
         for instance in added:
             instance.ended.add_done_callback(partial(self._on_ended, instance))
-            instance.start()
+            namesakes = [one for one in self._leaving if one.name == instance.name]
+            # The last to leave waits for those before it.
+            instance.start(after=namesakes[-1] if namesakes else None)
         return added, removed
 
     async def _healthy(self, instance: Instance) -> None:
@@ -203,14 +237,23 @@ class Supervisor:
             await self._await(instance, instance.wait_for(path), limit_s=limit_s, aim="ready")
 
     async def _await(self, instance: Instance, condition: Awaitable[object], *, limit_s: float, aim: str) -> None:
-        waiting = asyncio.ensure_future(condition)
-        await first_of(waiting, instance.ended, timeout_s=limit_s)
+        waiting, leaving = asyncio.ensure_future(condition), asyncio.ensure_future(instance.stopping.wait())
+        await first_of(waiting, leaving, instance.ended, timeout_s=limit_s)
+        is_leaving = leaving.done()
+        leaving.cancel()
         if waiting.done():
             return
         waiting.cancel()
+        if is_leaving:
+            raise ScaleError(f"{instance.name} was asked to stop before it was {aim}: {self._why_it_leaves(instance)}")
         if instance.ended.done():
             raise StartFailedError(instance.name, f"ended: {instance.ended.result().reason}")
         raise StartFailedError(instance.name, f"was not {aim} within {limit_s:g} s")
+
+    def _why_it_leaves(self, instance: Instance) -> str:
+        if self._is_closing:
+            return "the run is stopping"
+        return f"{instance.role.name}={self._wanted[instance.role.name]} was asked for meanwhile"
 
     def _on_ended(self, instance: Instance, ended: asyncio.Future[Ending]) -> None:
         ending = ended.result()

@@ -84,6 +84,22 @@ def a_device_order(**changes: Changes) -> membership.DeviceOrder:
     return membership.DeviceOrder(**fields | changes)
 
 
+def a_grading(**changes: Changes) -> membership.Grading:
+    """One turn that `reward-0` has had for half a second."""
+    fields: dict[str, Any] = {"num_turns": 1, "replica": "reward-0", "seconds": 0.5}
+    return membership.Grading(**fields | changes)
+
+
+def a_weight_progress(**changes: Changes) -> membership.WeightProgress:
+    """Of a rollout that fetches version 2."""
+    fields: dict[str, Any] = {
+        "version": PolicyVersion(2),
+        "phase": membership.WeightPhase.STAGING,
+        "seconds": 0.25,
+    }
+    return membership.WeightProgress(**fields | changes)
+
+
 def a_heartbeat(**changes: Changes) -> membership.Heartbeat:
     """Of a certified rollout that holds one lease."""
     fields: dict[str, Any] = {
@@ -91,7 +107,8 @@ def a_heartbeat(**changes: Changes) -> membership.Heartbeat:
         "generation": 3,
         "credit": 1,
         "certificate": a_certificate(),
-        "leases": (membership.LeaseProgress(token=Token(5), progress=17),),
+        "leases": (membership.LeaseProgress(token=Token(5), progress=17, grading=a_grading()),),
+        "weights": a_weight_progress(),
     }
     return membership.Heartbeat(**fields | changes)
 

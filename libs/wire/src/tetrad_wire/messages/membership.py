@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from tetrad_wire.durations import require_positive
+from tetrad_wire.durations import require_not_negative, require_positive
 from tetrad_wire.ids import Incarnation, PolicyVersion, RunId, Token
 
 
@@ -181,12 +181,60 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     """Installed versions of what matters, for the log."""
 
 
+class Grading(msgspec.Struct, frozen=True, kw_only=True):
+    """Turns of a lease that wait for their grades."""
+
+    num_turns: int
+    """Turns that wait now; at least 1."""
+    replica: str
+    """Name of the reward replica that has had one of them for longest."""
+    seconds: float
+    """For how long it has had it."""
+
+    def __post_init__(self) -> None:
+        """There is a turn, and the time is finite and not negative."""
+        if self.num_turns < 1:
+            raise ValueError(f"num_turns is {self.num_turns}; without a turn nothing is graded")
+        require_not_negative(self.seconds, "seconds")
+
+
 class LeaseProgress(msgspec.Struct, frozen=True, kw_only=True):
     """How far a held lease has come."""
 
     token: Token
     progress: int
     """Tokens and turns so far; a larger number renews the lease."""
+    grading: Grading | None = None
+    """What of it is with the reward service; nil while nothing is."""
+
+
+class WeightPhase(StrEnum):
+    """What a rollout is doing to run the wanted version."""
+
+    WAITING = "waiting"
+    """It knows no broadcaster, or pauses after a failure."""
+    STAGING = "staging"
+    """Its bytes are being fetched into a buffer beside the engine, which serves."""
+    COMMITTING = "committing"
+    """The engine switches to it."""
+    PROVING = "proving"
+    """The engine is probed, to be certified."""
+
+
+class WeightProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a rollout is with a version that it does not run yet."""
+
+    version: PolicyVersion
+    """The one that is wanted."""
+    phase: WeightPhase
+    seconds: float
+    """For how long it has been in this phase."""
+    problem: str = ""
+    """Why the last attempt failed; empty without one."""
+
+    def __post_init__(self) -> None:
+        """The time is finite and not negative."""
+        require_not_negative(self.seconds, "seconds")
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,6 +255,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it wants to leave once what it holds is done."""
     device: DeviceReport | None = None
     """What a colocated rollout's engine holds of its GPU; nil for everyone else."""
+    weights: WeightProgress | None = None
+    """How far a rollout is with the wanted version; nil once it runs it."""
 
 
 class RouteUse(StrEnum):

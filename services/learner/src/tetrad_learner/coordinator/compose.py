@@ -34,6 +34,7 @@ from tetrad_learner.coordinator.service import Coordinator, restored_core
 from tetrad_learner.coordinator.store import Store
 from tetrad_learner.coordinator.summary import draw_curve, read_records, write_summary
 from tetrad_learner.coordinator.tasks import Tasks, hard_timeout_s
+from tetrad_learner.coordinator.wait_watch import PAGE, WaitMetrics, WaitWatch
 from tetrad_runtime.channels import ChannelMetrics
 from tetrad_runtime.exits import ConfigFault, DataFault, ExitCode
 from tetrad_runtime.wiring import open_transport
@@ -95,10 +96,11 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
             on_end=lambda _change: None,
         )
         core = _core(performer, epoch=listener.stamp.epoch)
-        pages = _pages(core, metrics, listener)
+        waits = WaitWatch(core, registry, WaitMetrics(metrics), ranks=lambda: performer.ranks)
+        pages = _pages(core, metrics, listener, waits)
         async with serve(pages, host=settings.metrics_host, port=settings.metrics_port):
             lag = asyncio.create_task(watch_event_loop(metrics))
-            code = await Coordinator(performer, core).run(drain)
+            code = await Coordinator(performer, core, waits).run(drain)
             lag.cancel()
             await asyncio.to_thread(performer.reporting.close)
         if core.state is RunState.ENDED:
@@ -134,8 +136,8 @@ def _reporting(metrics: Metrics, config: RunConfig, folder: RunFolder, *, run: s
     )
 
 
-def _pages(core: Core, metrics: Metrics, listener: Listener) -> Pages:
-    """What the exporter shows: metrics, and how the run does."""
+def _pages(core: Core, metrics: Metrics, listener: Listener, waits: WaitWatch) -> Pages:
+    """What the exporter shows: metrics, how the run does, and what it waits for."""
     channels = ChannelMetrics(metrics)
 
     def render() -> bytes:
@@ -146,7 +148,13 @@ def _pages(core: Core, metrics: Metrics, listener: Listener) -> Pages:
         is_ready = core.state in (RunState.RUNNING, RunState.DRAINING, RunState.ENDED)
         return Health(ok=is_ready, detail=core.state.value)
 
-    return Pages(metrics=render, health=lambda: Health(ok=True, detail=core.state.value), readiness=readiness)
+    def why() -> bytes:
+        return waits.page(asyncio.get_running_loop().time())
+
+    def health() -> Health:
+        return Health(ok=True, detail=core.state.value)
+
+    return Pages(metrics=render, health=health, readiness=readiness, others={PAGE: why})
 
 
 def rank_environment(settings: CoordinatorSettings, environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One set of trainer ranks: started through torchrun, watched, killed as a whole.
+"""One set of trainer ranks: started through torchrun where there are several, watched, killed as a whole.
 
 Owns the process group. Whatever dies in it, all of it goes: a partly run step is void.
 """
@@ -30,6 +30,16 @@ OLD_SET_TIMEOUT_S: Final = 60.0
 END_GRACE_S: Final = 8.0
 # The next checkpoint and the end of the run wait for the writers of the former; a disk this slow is taken for dead.
 WRITE_TIMEOUT_S: Final = 1800.0
+
+# What torchrun would tell a rank that is alone; it would load torch a second time to do so. Port 0 is any that is free.
+ALONE: Final[Mapping[str, str]] = {
+    "RANK": "0",
+    "LOCAL_RANK": "0",
+    "WORLD_SIZE": "1",
+    "LOCAL_WORLD_SIZE": "1",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "0",
+}
 
 
 @dataclass(slots=True)
@@ -91,7 +101,7 @@ class RankSet:
     async def end(self) -> None:
         """Ask the ranks to leave in order, with their shared memory; after a grace end them."""
         if self.is_complete and self.process.returncode is None:
-            # Not torchrun, which would call it a crash: it ends well once its ranks have.
+            # Not torchrun, where it is there: it would call it a crash: it ends well once its ranks have.
             for pid in self.pids.values():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
@@ -124,22 +134,28 @@ async def start_ranks(
     await _wait_for_old_set(run_dir)
     incarnation = secrets.token_hex(8)
     command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1"),
-        *(f"--nproc-per-node={world_size}", "--max-restarts=0"),
-        # Its own default is a new folder below /tmp for each start, which a kill leaves there.
-        *(f"--log-dir={run_dir / 'logs' / 'torchrun'}", "-m", "tetrad_learner.rank"),
+        *(sys.executable, *(_torchrun(world_size, run_dir) if world_size > 1 else ()), "-m", "tetrad_learner.rank"),
         *("--set", incarnation, "--num-steps", str(num_steps), "--steps-per-epoch", str(steps_per_epoch)),
         *(("--load", str(load)) if load else ()),
     ]
     process = await asyncio.create_subprocess_exec(
         *command,
-        env=dict(environment),
+        env={**environment, **(ALONE if world_size == 1 else {})},
         stdin=asyncio.subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=die_with_parent(signal.SIGKILL),
     )
     log.info("ranks_started", world_size=world_size, pid=process.pid, set=incarnation)
     return RankSet(incarnation, world_size, process, clock(), load=load)
+
+
+def _torchrun(world_size: int, run_dir: Path) -> tuple[str, ...]:
+    return (
+        *("-m", "torch.distributed.run", "--standalone", "--nnodes=1"),
+        *(f"--nproc-per-node={world_size}", "--max-restarts=0"),
+        # Its own default is a new folder below /tmp for each start, which a kill leaves there.
+        f"--log-dir={run_dir / 'logs' / 'torchrun'}",
+    )
 
 
 def lock_path(run_dir: Path) -> Path:

@@ -38,6 +38,15 @@ class MemberRecord:
         return self.beat is not None and self.beat.is_draining
 
 
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A member that is gone."""
+
+    name: str
+    reason: str
+    at: float
+
+
 @dataclass(slots=True)
 class Registry:
     """Members by incarnation, and the state they should follow."""
@@ -53,6 +62,8 @@ class Registry:
     members: dict[Incarnation, MemberRecord] = field(default_factory=dict)
     _by_role: dict[Role, dict[Incarnation, MemberRecord]] = field(default_factory=lambda: {role: {} for role in Role})
     """The same by role: few reward replicas are asked for often, among many rollouts."""
+    departed: dict[Role, Departure] = field(default_factory=dict)
+    """Who left last, by role."""
     replaced: set[Incarnation] = field(default_factory=set)
     """Starts whose name another start has taken: one that comes back, late or thawed, is not taken in again."""
     rewards: RewardEditions = field(default_factory=RewardEditions)
@@ -87,6 +98,10 @@ class Registry:
             del self._by_role[record.hello.role][incarnation]
             self.generation += 1
         return record
+
+    def note_departure(self, record: MemberRecord, reason: str, now: float) -> None:
+        """Remember why a member left, until the next of its role does."""
+        self.departed[record.hello.role] = Departure(record.hello.name, reason, now)
 
     def silent(self, now: float) -> list[MemberRecord]:
         """Members presumed dead."""

@@ -38,13 +38,17 @@ class RunFolder:
     def lock(self) -> int:
         """Hold the ledger's lock for the life of the process; raise RunBusy if another coordinator has it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path / "coordinator.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        while True:
+            descriptor = os.open(self.path / "coordinator.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                raise RunBusy(f"another coordinator runs on {self.path}; end it first with `tetrad down`") from None
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+            # A launcher that ended has removed the file between the two calls: it would keep nobody out.
             os.close(descriptor)
-            raise RunBusy(f"another coordinator runs on {self.path}; end it first with `tetrad down`") from None
-        return descriptor
 
 
 def open_ledger(folder: RunFolder, config: RunConfig, checkpoints: Checkpoints) -> Store:

@@ -22,6 +22,7 @@ from tetrad_learner.coordinator.performer import Performer
 from tetrad_learner.coordinator.rank_reports import RANK_REPORTS, RankReports
 from tetrad_learner.coordinator.samples import content_digest, to_payload
 from tetrad_learner.coordinator.store import InboxRow
+from tetrad_learner.coordinator.wait_watch import WaitWatch
 from tetrad_runtime.exits import ExitCode
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import ClosedError, Delivery, PeerId
@@ -50,9 +51,10 @@ CHECKPOINT_GRACE_S: Final = 20.0
 class Coordinator:
     """One run, from the first Hello to the END."""
 
-    def __init__(self, performer: Performer, core: Core) -> None:
+    def __init__(self, performer: Performer, core: Core, waits: WaitWatch) -> None:
         self._performer = performer
         self._core = core
+        self._waits = waits
         self._tasks: asyncio.TaskGroup | None = None
         self._ended: ef.ChangeRun | None = None
         self._over = asyncio.Event()
@@ -229,6 +231,8 @@ class Coordinator:
                     is_draining=beat.is_draining,
                     progress=progress,
                     device=beat.device,
+                    grading={lease.token: lease.grading for lease in beat.leases if lease.grading is not None},
+                    weights=beat.weights,
                 )
             )
             if beat.device is not None:
@@ -259,6 +263,7 @@ class Coordinator:
         if record is None:
             return
         log.info("member_left", name=record.hello.name, incarnation=incarnation, reason=reason)
+        self._performer.registry.note_departure(record, reason, self._now())
         if record.hello.role is Role.ROLLOUT:
             self._handle(ev.EngineLeft(now=self._now(), incarnation=incarnation))
         if _serves_others(record.hello.role):
@@ -278,6 +283,7 @@ class Coordinator:
             self._swap_rewards()
             self._handle(ev.Ticked(now=now))
             self._export()
+            self._waits.look(now)
 
     def _forgive(self, gap: float) -> None:
         """After a freeze of our own, what waits on the sockets is read before anybody is blamed."""

@@ -62,7 +62,7 @@ class Core:
         self.state = RunState.STARTING
         self.rounds = RoundBook(config, tuple(evaluation_sizes))
         self.poisoned: set[int] = set()
-        self._grader_of = grader_of
+        self.grader_of = grader_of
         self._is_stopping = False
         self.drops = DropAccount(config)
         self._sealing = sampling.Batch()
@@ -283,8 +283,10 @@ class Core:
         if (engine := self.engines.engines.get(event.incarnation)) is None:
             return
         self.engines.hear(engine, certificate=event.certificate, is_draining=event.is_draining, now=event.now)
+        engine.weights = event.weights
         for token, progress in event.progress.items():
             self.leases.renew(token, progress, event.now)
+        self.leases.note_grading(event.progress, event.grading)
         for token in self.leases.ended(event.progress, engine=engine.incarnation):
             self.out.do(Revoke(engine=engine.incarnation, token=token, reason="the lease has ended"))
 
@@ -343,7 +345,7 @@ class Core:
                 if lease is not None:
                     self.out.do(Revoke(engine=lease.engine, token=lease.token, reason=reason.value))
             self.groups.drop(group, reason, detail)
-            self.drops.count(reason)
+            self.drops.count(reason, detail)
         if excess := self.drops.excess(reason, detail, sealed=self.steps.sealed):
             self._change_run(RunState.FAILED, excess)
 
@@ -609,7 +611,7 @@ class Core:
         while not self.state.is_over and self._may_draw() and self._may_lease():
             if not self.engines.room(wanted.digest):
                 return
-            if self._grader_of(training(self.groups.cursor), "") is None:
+            if self.grader_of(training(self.groups.cursor), "") is None:
                 return
             self._lease(self.groups.draw(self.config.group_size), wanted, now)
 
@@ -636,7 +638,7 @@ class Core:
 
     def _lease(self, group: Group, wanted: Version, now: float) -> None:
         engine = self.engines.choose(wanted.digest, avoided=group.avoided)
-        grader = self._grader_of(group.key, group.grader_version if group.num_filled else "")
+        grader = self.grader_of(group.key, group.grader_version if group.num_filled else "")
         if engine is None or grader is None or not self._pin_grader(group, grader):
             return
         lease = self.leases.grant(group, engine=engine.incarnation, version=wanted.number, now=now)

@@ -16,9 +16,17 @@ class DropAccount:
     """Groups that could not be had; forgotten with a restart."""
     num_filtered: int = 0
     """Groups that dynamic sampling has refused; durable, so that no restart draws more than the bound."""
+    last: str = ""
+    """Why the last one was dropped."""
 
-    def count(self, reason: DropReason) -> None:
+    @property
+    def num_lost(self) -> int:
+        """Groups that were drawn for the next step, and are not in it."""
+        return self.num_failed + self.num_filtered
+
+    def count(self, reason: DropReason, detail: str) -> None:
         """Count one group."""
+        self.last = f"{reason.value}: {detail}" if detail else reason.value
         match reason:
             case DropReason.FILTERED:
                 self.num_filtered += 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tetrad_wire.ids import Incarnation
-from tetrad_wire.messages.membership import Certificate
+from tetrad_wire.messages.membership import Certificate, WeightProgress
 
 # The queue is made anew when so many of its entries for each engine can only be outdated ones.
 MAX_ENTRIES_PER_ENGINE: Final = 8
@@ -27,6 +27,8 @@ class Engine:
     num_leases: int = 0
     offered: int = 0
     """Groups that the book counts on it to take now."""
+    weights: WeightProgress | None = None
+    """How far it is with the wanted version, by its last word."""
 
     @property
     def free(self) -> int:

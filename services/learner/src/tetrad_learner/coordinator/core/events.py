@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_wire.ids import Incarnation, PolicyVersion, Token
 from tetrad_wire.messages.leases import FailureKind
-from tetrad_wire.messages.membership import Certificate, DeviceReport
+from tetrad_wire.messages.membership import Certificate, DeviceReport, Grading, WeightProgress
 from tetrad_wire.messages.steps import StatePlace
 
 
@@ -42,6 +42,10 @@ class EngineBeat(Event):
     progress: dict[Token, int] = field(default_factory=dict)
     device: DeviceReport | None = None
     """What it holds of a GPU that it shares with the learner."""
+    grading: dict[Token, Grading] = field(default_factory=dict)
+    """What of its leases is with the reward service."""
+    weights: WeightProgress | None = None
+    """How far it is with the wanted version; None once it runs it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

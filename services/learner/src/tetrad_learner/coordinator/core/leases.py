@@ -3,7 +3,7 @@
 A lease is a matter of ownership and cancellation only: what comes late is judged by its slot.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tetrad_learner.coordinator.core.facts import LeaseBegun, LeaseOver
@@ -13,6 +13,7 @@ from tetrad_learner.coordinator.core.outcome import Outcome
 from tetrad_learner.coordinator.core.tables import LEASE, LeaseState, follow
 from tetrad_wire.ids import Incarnation, PolicyVersion, Token
 from tetrad_wire.messages.leases import Lane
+from tetrad_wire.messages.membership import Grading
 
 # Tokens rise strictly over restarts: the epoch is their high half.
 _TOKENS_PER_EPOCH = 1 << 32
@@ -29,6 +30,8 @@ class Lease:
     granted_at: float
     progressed_at: float
     progress: int = -1
+    grading: Grading | None = None
+    """What of it is with the reward service, by the engine's last word."""
 
 
 @dataclass(slots=True)
@@ -63,6 +66,12 @@ class LeaseBook:
         lease = self.leases.get(token)
         if lease is not None and progress > lease.progress:
             lease.progress, lease.progressed_at = progress, now
+
+    def note_grading(self, tokens: Iterable[Token], grading: Mapping[Token, Grading]) -> None:
+        """An engine says which of its leases wait for grades."""
+        for token in tokens:
+            if (lease := self.leases.get(token)) is not None:
+                lease.grading = grading.get(token)
 
     def note_sample(self, token: Token, now: float) -> None:
         """An accepted sample is progress, whatever the engine counts."""

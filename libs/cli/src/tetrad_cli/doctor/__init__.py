@@ -1,0 +1,1 @@
+"""What `tetrad doctor` looks at: one module for each check, and the table of them."""
