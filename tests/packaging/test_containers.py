@@ -6,10 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
-
-from tetrad_config import RunConfig
-from tetrad_config.process import SERVICES
 
 ROOT = Path(__file__).parents[2]
 CONTAINERS = ROOT / "deploy" / "containers"
@@ -48,7 +44,11 @@ def test_an_image_is_built_from_its_service_and_the_libraries_that_it_declares(s
 @pytest.mark.parametrize("service", SERVICE_NAMES)
 def test_hadolint_finds_nothing(service):
     linted = subprocess.run(
-        [BIN / "hadolint", CONTAINERS / f"{service}.Dockerfile"], capture_output=True, text=True, timeout=60, check=False
+        [BIN / "hadolint", CONTAINERS / f"{service}.Dockerfile"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert (linted.returncode, linted.stdout) == (0, "")
