@@ -28,6 +28,8 @@ WRITTEN: Final = (
     "tensorboard",
     "logs",
     "poisoned",
+    "prometheus",
+    "grafana",
     "metrics.jsonl",
     "summary.json",
     "curve.png",

@@ -15,6 +15,7 @@ from tetrad_rollout.engine.protocol import Engine
 from tetrad_rollout.engine_settings import engine_settings, honours_seeds
 from tetrad_rollout.group import Workshop
 from tetrad_rollout.metrics import RolloutMetrics
+from tetrad_rollout.occupation import OccupationClock
 from tetrad_rollout.rendering import Renderer, load_tokenizer
 from tetrad_rollout.rewards import RewardPool
 from tetrad_rollout.service import RolloutService
@@ -23,6 +24,7 @@ from tetrad_rollout.weights.receiver import PREFERRED
 from tetrad_runtime.exits import ExitCode, PeerLost
 from tetrad_telemetry.exporter import Health, Pages, serve
 from tetrad_telemetry.logs import get_logger
+from tetrad_telemetry.looplag import watch_event_loop
 from tetrad_telemetry.metrics import Metrics
 from tetrad_transport import Connection, ZmqTransport
 from tetrad_transport.membership import CoordinatorLostError, Member, new_incarnation
@@ -48,8 +50,9 @@ class _Exporter:
     """The pages of a replica, from before its engine is loaded."""
 
     def __init__(self) -> None:
-        self._registry = Metrics("rollout", version=version("tetrad-rollout"))
-        self.metrics = RolloutMetrics(self._registry)
+        self.registry = Metrics("rollout", version=version("tetrad-rollout"))
+        self.metrics = RolloutMetrics(self.registry)
+        self.occupation = OccupationClock()
         self.parts: _Parts | None = None
 
     def pages(self) -> Pages:
@@ -57,11 +60,12 @@ class _Exporter:
 
     def _render(self) -> bytes:
         if self.parts is None:
-            return self._registry.render()
+            return self.registry.render()
         certificate = self.parts.keeper.certificate
+        self.registry.service_ready.set(certificate is not None)
         own = self.metrics.render(
             self.parts.engine.statistics(),
-            self.parts.keeper.statistics,
+            self.occupation,
             coordinator=self.parts.connection.statistics(),
             version=certificate.version if certificate else 0,
             unacknowledged=len(self.parts.service.outbox),
@@ -81,12 +85,14 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
         renderer = await asyncio.to_thread(_renderer, config)
         transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
         hello = _hello(settings, config, new_incarnation(), port)
-        exporter.parts = parts = _parts(settings, config, engine, renderer, transport, hello, exporter.metrics)
+        exporter.parts = parts = _parts(settings, config, engine, renderer, transport, hello, exporter)
+        lag = asyncio.create_task(watch_event_loop(exporter.registry))
         try:
             await parts.service.run(drain)
         except* CoordinatorLostError as group:
             raise PeerLost(str(group.exceptions[0])) from group
         finally:
+            lag.cancel()
             await engine.close()
             transport.close()
     return ExitCode.OK
@@ -109,7 +115,7 @@ def _parts(
     renderer: Renderer,
     transport: ZmqTransport,
     hello: Hello,
-    metrics: RolloutMetrics,
+    exporter: _Exporter,
 ) -> _Parts:
     assert hello.rollout is not None
     keeper = WeightKeeper(
@@ -118,6 +124,8 @@ def _parts(
         name=hello.name,
         incarnation=hello.incarnation,
         timeout_s=config.generator.weight_sync_timeout,
+        observer=exporter.metrics,
+        clock=exporter.occupation,
         transports=_transports(settings.weight_transport),
         on_change=lambda: member.beat_now(),  # noqa: PLW0108 - the member is made below
         memory=EngineMemory.ASLEEP if isinstance(engine, LateEngine) else EngineMemory.AWAKE,
@@ -132,7 +140,12 @@ def _parts(
             on_change=lambda: member.beat_now(),  # noqa: PLW0108 - so is the member
         )
     service = RolloutService(
-        incarnation=hello.incarnation, credit=hello.rollout.credit, keeper=keeper, metrics=metrics, device=device
+        incarnation=hello.incarnation,
+        credit=hello.rollout.credit,
+        keeper=keeper,
+        metrics=exporter.metrics,
+        occupation=exporter.occupation,
+        device=device,
     )
     connection = transport.connect(settings.coordinator, name=hello.name)
     member = Member(

@@ -5,9 +5,9 @@ still wanted; an engine that cannot follow within the timeout says so, and the o
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tetrad_rollout.engine.errors import EngineError
 from tetrad_rollout.engine.protocol import CommitReport, Engine, WeightLayout
 from tetrad_rollout.engine.update import commit_weights, prove_weights
+from tetrad_rollout.occupation import OccupationClock
 from tetrad_rollout.weights.errors import FetchError
 from tetrad_rollout.weights.receiver import PREFERRED, WeightReceiver
 from tetrad_telemetry.logs import get_logger
@@ -33,16 +34,25 @@ log = get_logger(__name__)
 RETRY_S: Final = 0.5
 
 
-@dataclass(slots=True)
-class UpdateStatistics:
-    """What the keeper has done."""
+class UpdatePart(StrEnum):
+    """Parts of a weight update, in order."""
 
-    num_updates: int = 0
-    num_failures: int = 0
-    stage_s: float = 0.0
-    """Of the last update: pulling, copying, digesting."""
-    switch_s: float = 0.0
-    """Of the last update: pause to resume."""
+    STAGE = "stage"
+    """Pulling, copying, digesting; the engine serves."""
+    COMMIT = "commit"
+    """From the pause of the engine until it has the weights."""
+    PROVE = "prove"
+    """The probe of what was committed."""
+
+
+class Observer(Protocol):
+    """Who wants to know of updates."""
+
+    def updated(self, parts: Mapping[UpdatePart, float]) -> None:
+        """The engine runs newer weights; seconds of each part."""
+
+    def update_failed(self) -> None:
+        """The engine does not run what it should; it will try again."""
 
 
 class WeightKeeper:
@@ -57,6 +67,8 @@ class WeightKeeper:
         incarnation: Incarnation,
         timeout_s: float,
         on_change: Callable[[], None],
+        observer: Observer,
+        clock: OccupationClock,
         transports: Sequence[WeightTransport] = PREFERRED,
         memory: EngineMemory = EngineMemory.AWAKE,
     ) -> None:
@@ -66,7 +78,10 @@ class WeightKeeper:
         self._incarnation = incarnation
         self._timeout_s = timeout_s
         self._on_change = on_change
-        self._memory = memory
+        self._observer = observer
+        self._clock = clock
+        self._parts: dict[UpdatePart, float] = {}
+        self._hold(memory)
         self._committed: CommitReport | None = None
         self._attempt: asyncio.Task[bool] | None = None
         self._transports = tuple(transports)
@@ -78,7 +93,6 @@ class WeightKeeper:
         self._changed = asyncio.Event()
         self._canary: Canary | None = None
         self.certificate: Certificate | None = None
-        self.statistics = UpdateStatistics()
 
     def follow(self, desired: Desired) -> None:
         """Note what is wanted now and where it can be had."""
@@ -100,7 +114,7 @@ class WeightKeeper:
 
     async def stand_down(self) -> None:
         """The engine loses its memory: stop what is under way; nothing is committed or certified any more."""
-        self._memory = EngineMemory.ASLEEP
+        self._hold(EngineMemory.ASLEEP)
         self.certificate = self._committed = None
         if self._attempt is not None and not self._attempt.done():
             self._attempt.cancel()
@@ -109,8 +123,12 @@ class WeightKeeper:
 
     def stand_by(self, memory: EngineMemory) -> None:
         """Go on with so much memory: commit with that of the weights, prove and serve with all."""
-        self._memory = memory
+        self._hold(memory)
         self._changed.set()
+
+    def _hold(self, memory: EngineMemory) -> None:
+        self._memory = memory
+        self._clock.sleep(is_asleep=memory is not EngineMemory.AWAKE)
 
     @property
     def committed_digest(self) -> str:
@@ -146,7 +164,7 @@ class WeightKeeper:
             async with asyncio.timeout(self._timeout_s):
                 await self._update(wanted, receiver)
         except (FetchError, WeightsError, EngineError, WireError, TimeoutError) as error:
-            self.statistics.num_failures += 1
+            self._observer.update_failed()
             log.warning("weight_update_failed", version=wanted.version, error=f"{type(error).__name__}: {error}")
             return False
         return True
@@ -181,17 +199,18 @@ class WeightKeeper:
         staged = loop.time()
         # From here until the certificate the engine's word about its weights is open.
         self.certificate = self._committed = None
-        self._committed = await commit_weights(self._engine, version=wanted.version, digest=manifest.digest)
-        self.statistics.stage_s, self.statistics.switch_s = staged - began, loop.time() - staged
-        self.statistics.num_updates += 1
+        with self._clock.paused():
+            self._committed = await commit_weights(self._engine, version=wanted.version, digest=manifest.digest)
+        self._parts = {UpdatePart.STAGE: staged - began, UpdatePart.COMMIT: loop.time() - staged}
 
     async def _prove(self) -> None:
         """Probe what is committed, and certify it; what fails is staged again."""
         report, self._committed = self._committed, None
         assert report is not None
         began = asyncio.get_running_loop().time()
-        await prove_weights(self._engine, self._canary)
-        self.statistics.switch_s += asyncio.get_running_loop().time() - began
+        with self._clock.paused():
+            await prove_weights(self._engine, self._canary)
+        self._parts[UpdatePart.PROVE] = asyncio.get_running_loop().time() - began
         self._committed = report
         self.certificate = Certificate(
             run=self._run,
@@ -201,6 +220,7 @@ class WeightKeeper:
             cache_policy=CachePolicy(report.cache_policy.value),
             is_probe_ok=True,
         )
+        self._observer.updated(self._parts)
 
     def _connect(self, endpoint: str) -> None:
         self._broadcaster = endpoint

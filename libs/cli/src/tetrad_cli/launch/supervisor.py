@@ -17,6 +17,9 @@ from tetrad_cli.launch.targets import Target, write_targets
 from tetrad_cli.launch.waiting import all_of, first_of
 from tetrad_telemetry.logs import get_logger
 
+# Of the launcher itself, as a target.
+OWN_ROLE: Final = "launcher"
+
 log = get_logger("tetrad_cli.launch")
 
 
@@ -53,6 +56,8 @@ class Supervisor:
         self.roles: Final = {role.name: role for role in roles}
         self.ended: Final[asyncio.Future[RunEnd]] = asyncio.get_running_loop().create_future()
         """Set when the run is over by itself: its learner left, or a role has nobody left."""
+        self.own_port = 0
+        """Where the launcher's own metrics are; 0 while nowhere."""
         self._host = host
         self._announce = announce
         self._targets_path = targets_path
@@ -68,14 +73,18 @@ class Supervisor:
         staying = [instance for role in self._by_stage() for instance in self._instances[role.name]]
         return [*staying, *self._leaving]
 
+    def replicas(self, role_name: str) -> int:
+        """How many there are to be; those that are being retired do not count."""
+        return len(self._instances[role_name])
+
     async def up(self) -> None:
         """Start stage after stage, each once the one before is healthy, then wait until the work has begun.
 
-        Raises StartFailedError for the first instance that is late or gives up.
+        Nobody waits for an optional role; one that fails is announced when it is given up. Raises StartFailedError for the first instance that is late or gives up.
         """
         for stage in sorted({role.stage for role in self.roles.values()}):
-            names = [role.name for role in self.roles.values() if role.stage == stage]
-            await all_of(*(self.scale(name, self.roles[name].replicas) for name in names))
+            roles = [role for role in self.roles.values() if role.stage == stage]
+            await all_of(*(self._begin(role) for role in roles))
         await all_of(*(self._settled(instance) for instance in self.instances))
 
     async def scale(self, role_name: str, replicas: int) -> None:
@@ -102,9 +111,17 @@ class Supervisor:
         found = [
             Target(role=one.role.name, name=one.name, port=one.port)
             for one in self.instances
-            if one.port and not one.state.is_over
+            if one.port and one.role.is_scraped and not one.state.is_over
         ]
+        if self.own_port:
+            found.append(Target(role=OWN_ROLE, name=OWN_ROLE, port=self.own_port))
         write_targets(self._targets_path, found, run=self._run)
+
+    async def _begin(self, role: Role) -> None:
+        if role.is_optional:
+            self._resize(role, role.replicas)
+        else:
+            await self.scale(role.name, role.replicas)
 
     def _by_stage(self) -> list[Role]:
         return sorted(self.roles.values(), key=lambda role: role.stage)
@@ -113,8 +130,9 @@ class Supervisor:
         role = self.roles.get(role_name)
         if role is None:
             raise ScaleError(f"there is no role {role_name!r}; roles are {', '.join(self.roles)}")
-        if not 1 <= replicas <= role.max_replicas:
-            limit = f"1 to {role.max_replicas} are possible" if role.max_replicas > 1 else "there is always exactly one"
+        least, most = role.min_replicas, role.max_replicas
+        if not least <= replicas <= most:
+            limit = f"{least} to {most} are possible" if most > least else "there is always exactly one"
             raise ScaleError(f"{role_name}={replicas}: {limit}")
         if self._is_closing:
             raise ScaleError("the run is stopping")
@@ -162,7 +180,7 @@ class Supervisor:
             self._announce(f"{instance.name} is given up: {ending.reason}")
             for line in self._host.logs.tail(instance.name):
                 self._announce(f"  {instance.name} | {line}")
-        if self.ended.done():
+        if self.ended.done() or instance.role.is_optional:
             return
         if isinstance(ending, EndRun):
             culprit = instance.name if ending.code else None

@@ -134,13 +134,14 @@ def _pages(core: Core, metrics: Metrics, listener: Listener) -> Pages:
     """What the exporter shows: metrics, and how the run does."""
     channels = ChannelMetrics(metrics)
 
-    def render() -> bytes:
-        channels.update("coordinator", listener.statistics())
-        return metrics.render()
-
     def readiness() -> Health:
         is_ready = core.state in (RunState.RUNNING, RunState.DRAINING, RunState.ENDED)
         return Health(ok=is_ready, detail=core.state.value)
+
+    def render() -> bytes:
+        channels.update("coordinator", listener.statistics())
+        metrics.service_ready.set(readiness().ok)
+        return metrics.render()
 
     return Pages(metrics=render, health=lambda: Health(ok=True, detail=core.state.value), readiness=readiness)
 

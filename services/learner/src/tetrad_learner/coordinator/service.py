@@ -61,6 +61,7 @@ class Coordinator:
         performer.handle = self._handle
         performer.spawn = self._spawn
         performer.on_end = self._end
+        performer.step_of = core.versions.step_of
         performer.committer = self._committer = Committer(performer.store, performer.perform)
 
     async def run(self, drain: asyncio.Event) -> ExitCode:
