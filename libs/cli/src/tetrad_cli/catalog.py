@@ -46,6 +46,7 @@ BUILTINS: Final[Mapping[str, Builtin]] = {
     "status": Builtin("tetrad_cli.commands.status:main", "show the processes of a run"),
     "logs": Builtin("tetrad_cli.commands.logs:main", "show or follow the logs of a run"),
     "scale": Builtin("tetrad_cli.commands.scale:main", "change the number of replicas: rollout=3"),
+    "dashboards": Builtin("tetrad_cli.commands.dashboards:main", "Prometheus and Grafana of a run: where, or how"),
     "plan": Builtin("tetrad_cli.commands.plan:main", "print the arithmetic of a run before anything loads"),
     "doctor": Builtin("tetrad_cli.commands.doctor:main", "look at this machine"),
     "data": Builtin("tetrad_cli.data:command", "make and inspect datasets and models"),

@@ -2,14 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from tetrad_cli.announce import redirect_output
 from tetrad_cli.fleet import child_environment, fleet
 from tetrad_cli.fresh_start import begin
+from tetrad_cli.launch.roles import Role
 from tetrad_cli.launch.session import Plan, launch
+from tetrad_cli.monitoring.programs import find_programs
+from tetrad_cli.monitoring.roles import Monitoring, url, write_config
 from tetrad_cli.prepared import Prepared
 from tetrad_config import visible_gpus
 from tetrad_telemetry import logs
@@ -24,27 +27,38 @@ def launch_run(
     on_up: Callable[[], None] = lambda: None,
     beside: Callable[[asyncio.Event], Awaitable[None]] | None = None,
     is_background: bool = False,
+    is_monitored: bool = False,
 ) -> int:
-    """Run to the end and return the exit code; `beside` runs while the run does."""
+    """Run to the end and return the exit code; `beside` runs while the run does.
+
+    With `is_monitored`, Prometheus and Grafana start with it where they are installed.
+    """
+    monitoring = Monitoring(run_dir=prepared.run_dir, programs=find_programs(), is_on=is_monitored)
 
     def on_claimed() -> None:
         if (notice := begin(prepared.config, prepared.run_dir)) is not None:
             announce(f"note: {notice}")
         prepared.write_config()
+        write_config(prepared.run_dir)
         log_path = prepared.run_dir / "logs" / LAUNCHER_LOG
         log_path.parent.mkdir(exist_ok=True)
         _log_to(log_path, is_background=is_background)
+        for notice in monitoring.notices():
+            announce(f"note: {notice}")
 
     plan = Plan(
         run=prepared.config.trainer.run_name,
         run_dir=prepared.run_dir,
-        roles=lambda runtime: fleet(
-            prepared.config,
-            run_dir=prepared.run_dir,
-            runtime_dir=runtime,
-            gpus=visible_gpus(os.environ),
-            skip_step=prepared.skip_step,
-        ),
+        roles=lambda runtime: [
+            *fleet(
+                prepared.config,
+                run_dir=prepared.run_dir,
+                runtime_dir=runtime,
+                gpus=visible_gpus(os.environ),
+                skip_step=prepared.skip_step,
+            ),
+            *_introduced(monitoring, announce),
+        ],
         env=child_environment(os.environ),
         announce=announce,
         on_claimed=on_claimed,
@@ -52,6 +66,15 @@ def launch_run(
         beside=beside,
     )
     return launch(plan)
+
+
+def _introduced(monitoring: Monitoring, announce: Callable[[str], None]) -> Sequence[Role]:
+    """Say where the monitoring that starts now can be looked at."""
+    roles = monitoring.roles()
+    for role in roles:
+        if role.replicas:
+            announce(f"{role.name}: {url(role.port)}")
+    return roles
 
 
 def introduce(prepared: Prepared, announce: Callable[[str], None]) -> None:

@@ -80,7 +80,8 @@ class Supervisor:
     async def up(self) -> None:
         """Start stage after stage, each once the one before is healthy, then wait until the work has begun.
 
-        Nobody waits for an optional role; one that fails is announced when it is given up. Raises StartFailedError for the first instance that is late or gives up.
+        Nobody waits for an optional role; one that fails is announced when it is given up.
+        Raises StartFailedError for the first instance that is late or gives up.
         """
         for stage in sorted({role.stage for role in self.roles.values()}):
             roles = [role for role in self.roles.values() if role.stage == stage]

@@ -26,6 +26,7 @@ PARTS: Final = (
 LAG_BUCKETS: Final = (0, 1, 2, 4, 8, 16)
 # Metric, figure of the logs that it shows, meaning.
 GAUGES: Final = (
+    ("step", "trainer/global_step", "Newest training step; unlike the counter it outlives a restart."),
     ("reward_mean", "train/mean_reward", "Mean reward of the newest step."),
     ("reward_std", "reward/std_raw_reward", "Standard deviation of the rewards of the newest step."),
     ("policy_loss", "train/policy_loss", "Policy loss of the newest step."),
@@ -43,11 +44,6 @@ GAUGES: Final = (
         "logprob_difference_max",
         "policy/rollout_train_logprobs_abs_diff_max",
         "Greatest |learner's log-prob − engine's| of a token of the newest step.",
-    ),
-    (
-        "tokens_per_second",
-        "trainer/tokens_per_second",
-        "Sampled tokens of the newest step by all its seconds.",
     ),
     ("mfu_ratio", "trainer/mfu", "Model FLOPs utilisation of rank 0 in the newest step; only of GPUs that we know."),
 )
