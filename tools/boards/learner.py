@@ -3,7 +3,7 @@
 from typing import Final
 
 from boards.panels import Board, Kind, Row, panel
-from boards.queries import mean, quantile, rate, series
+from boards.queries import mean, per_step, quantile, rate, series
 
 FLAT: Final = 'outcome="zero_variance"'
 TRAINER: Final = 'role="trainer"'
@@ -101,9 +101,9 @@ TIME: Final = Row(
         ),
         panel(
             "Parts of training",
-            "Share of the time of rank 0.",
-            "percentunit",
-            (rate("tetrad_learner_train_part_duration_seconds_sum", by="part"), "{{part}}"),
+            "Seconds of a step on rank 0.",
+            "s",
+            (per_step("tetrad_learner_train_part_duration_seconds_sum", by="part"), "{{part}}"),
             kind=Kind.STACKED,
         ),
         panel(
@@ -137,12 +137,14 @@ MACHINE: Final = Row(
             "Of their GPUs, or of the host where they have none.",
             "bytes",
             (f"sum by (kind) ({series('tetrad_learner_memory_bytes', TRAINER)})", "{{kind}}"),
+            width=12,
         ),
         panel(
             "Ledger",
             "Transactions per second.",
             "short",
             (rate("tetrad_learner_ledger_commits_total"), "commits/s"),
+            width=12,
         ),
     ),
 )

@@ -3,7 +3,7 @@
 from typing import Final
 
 from boards.panels import Board, Kind, Row, panel
-from boards.queries import quantile, rate, series
+from boards.queries import per_step, quantile, rate, series
 
 SUPERVISED: Final = 'role!="launcher"'
 MONITORING: Final = 'role!~"prometheus|grafana"'
@@ -80,10 +80,10 @@ TIME: Final = Row(
     (
         panel(
             "Learner",
-            "Share of the time by phase; waiting for samples is `generate`.",
-            "percentunit",
+            "Seconds of a step by phase; waiting for samples is `generate`.",
+            "s",
             (
-                rate("tetrad_learner_phase_duration_seconds_sum", 'phase!~"checkpoint|evaluate"', by="phase"),
+                per_step("tetrad_learner_phase_duration_seconds_sum", 'phase!~"checkpoint|evaluate"', by="phase"),
                 "{{phase}}",
             ),
             kind=Kind.STACKED,

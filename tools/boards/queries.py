@@ -34,5 +34,10 @@ def mean(metric: str, labels: str = "", *, by: str = "") -> str:
     return f"{rate(f'{metric}_sum', labels, by=by)} / {rate(f'{metric}_count', labels, by=by)}"
 
 
+def per_step(metric: str, labels: str = "", *, by: str) -> str:
+    """What a counter came to in each training step."""
+    return f"{rate(metric, labels, by=by)} / ignoring ({by}) group_left () {rate('tetrad_learner_steps_total')}"
+
+
 def _by(labels: str) -> str:
     return f" by ({labels})" if labels else ""

@@ -85,7 +85,7 @@ WORK: Final = Row(
         ),
         panel(
             "Episodes held",
-            "By replica.",
+            "By replica; those that are over are kept for a while, for whoever asks again.",
             "short",
             (f"sum by (replica) ({series('tetrad_reward_episodes')})", "{{replica}}"),
             width=12,

@@ -119,7 +119,7 @@ def _core(performer: Performer, *, epoch: int) -> Core:
 
 
 def _reporting(metrics: Metrics, config: RunConfig, folder: RunFolder, *, run: str, epoch_steps: int) -> Reporting:
-    return Reporting(
+    reporting = Reporting(
         metrics,
         open_loggers(config, folder=folder.path, run=run, failures=Failures(metrics)),
         steps_per_epoch=epoch_steps,
@@ -128,6 +128,8 @@ def _reporting(metrics: Metrics, config: RunConfig, folder: RunFolder, *, run: s
         logged_step=_last_logged_step(folder),
         logged_rounds=_logged_rounds(folder),
     )
+    reporting.checkpoint_interval.set(max(0, config.trainer.ckpt_interval))
+    return reporting
 
 
 def _pages(core: Core, metrics: Metrics, listener: Listener) -> Pages:

@@ -331,6 +331,7 @@ class Performer:
             return
         log.info("checkpoint_written", step=step, folder=str(done.folder))
         self.reporting.checkpoint_time.set_to_current_time()
+        self.reporting.checkpoint_step.set(step)
         self.reporting.steps.beside("checkpoint", seconds=self.now() - self.saving_since)
         self.handle(ev.CheckpointWritten(now=self.now(), step=step, folder=str(done.folder)))
 

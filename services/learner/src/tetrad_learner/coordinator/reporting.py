@@ -62,6 +62,10 @@ class Reporting:
             labels={"dataset": Capped()},
         )
         self.checkpoint_time = metrics.gauge("last_checkpoint_timestamp_seconds", "When a checkpoint was completed.")
+        self.checkpoint_step = metrics.gauge("last_checkpoint_step", "Step of the checkpoint that was completed last.")
+        self.checkpoint_interval = metrics.gauge(
+            "checkpoint_interval_steps", "Steps from one checkpoint to the next; 0 where none is asked for."
+        )
         self.checkpoints_failed = metrics.counter("checkpoints_failed_total", "Checkpoints that could not be written.")
         self.samples = metrics.counters(
             "samples_total",

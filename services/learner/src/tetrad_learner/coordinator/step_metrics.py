@@ -91,6 +91,7 @@ class StepMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._steps = metrics.counter("steps_total", "Training steps executed.")
         self._seconds = metrics.histogram("step_duration_seconds", "Wanted version to next published version.")
+        self._reported_at = metrics.gauge("last_step_timestamp_seconds", "When the newest step was reported.")
         self._phases = metrics.histograms(
             "phase_duration_seconds",
             "Seconds of a step by phase; checkpoints and evaluations beside it.",
@@ -129,6 +130,7 @@ class StepMetrics:
     def show(self, figures: Mapping[str, float], timings: Mapping[str, float]) -> None:
         """Show the figures of a reported step, and where its time went."""
         self._steps.inc()
+        self._reported_at.set_to_current_time()
         self._seconds.observe(timings["timing/step"])
         for phase in PHASES:
             self._phases.with_labels(phase=phase).observe(timings[f"timing/{phase}"])
