@@ -71,10 +71,9 @@ def main() -> int:
 @contextmanager
 def running(folder: Path) -> Iterator[Prometheus]:
     """A demo run that is up within the block, and the Prometheus beside it."""
-    tetrad(folder, "up", *OVERRIDES)
     try:
-        rows = json.loads(tetrad(folder, "status", "--json"))["rows"]
-        port = next(row["instance"]["port"] for row in rows if row["instance"]["name"] == "prometheus")
+        tetrad(folder, "up", *OVERRIDES)
+        port = next(row["instance"]["port"] for row in rows(folder) if row["instance"]["name"] == "prometheus")
         yield Prometheus(f"http://127.0.0.1:{port}")
     finally:
         tetrad(folder, "down")
@@ -85,10 +84,26 @@ def watched(folder: Path, *, seconds: float) -> Span:
     begin = time.time()
     time.sleep(WARM_UP_S + seconds / 3)
     tetrad(folder, "scale", "rollout=2")
+    await_ready(folder, "rollout-1")
     time.sleep(seconds / 3)
     tetrad(folder, "scale", "rollout=1")
     time.sleep(seconds / 3)
     return Span(begin + WARM_UP_S, time.time())
+
+
+def await_ready(folder: Path, name: str) -> None:
+    """Wait until a process does its work; raises TimeoutError."""
+    deadline = time.monotonic() + COMMAND_DEADLINE_S
+    while not any(row["ready"] == "yes" for row in rows(folder) if row["instance"]["name"] == name):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{name} was not ready within {COMMAND_DEADLINE_S:g} s")
+        time.sleep(1.0)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """What `tetrad status` has of each process."""
+    found: list[dict[str, Any]] = json.loads(tetrad(folder, "status", "--json"))["rows"]
+    return found
 
 
 def checked(prometheus: Prometheus, span: Span) -> tuple[list[str], dict[str, list[Drawn]]]:

@@ -52,14 +52,15 @@ def draw(board: Mapping[str, Any], panels: Sequence[Drawn], path: Path) -> None:
         y = 1 - (0.5 + (row["gridPos"]["y"] + 0.55) * LINE_IN) / height_in
         figure.text(0.006, y, f"▾ {row['title']}", fontsize=10, weight="bold", va="center", color="#333333")
     begin = min((line.times[0] for one in panels for _, line in one.lines), default=0.0)
+    end = max((line.times[-1] for one in panels for _, line in one.lines), default=1.0)
     for one in panels:
-        _draw_panel(figure, one, height_in=height_in, begin=begin)
+        _draw_panel(figure, one, height_in=height_in, span=(begin, end))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DOTS_PER_IN, facecolor=figure.get_facecolor(), metadata={"Software": None})
     pyplot.close(figure)
 
 
-def _draw_panel(figure: Figure, one: Drawn, *, height_in: float, begin: float) -> None:
+def _draw_panel(figure: Figure, one: Drawn, *, height_in: float, span: tuple[float, float]) -> None:
     x, y, width, height = one.panel.place
     width_in, panel_in = width * COLUMN_IN - 2 * MARGIN_IN, height * LINE_IN - 2 * MARGIN_IN
     left, top = x * COLUMN_IN + MARGIN_IN, 0.5 + y * LINE_IN + MARGIN_IN
@@ -89,7 +90,7 @@ def _draw_panel(figure: Figure, one: Drawn, *, height_in: float, begin: float) -
         inner.axis("off")
         _draw_stat(card, one)
     else:
-        _draw_graph(inner, one, begin=begin)
+        _draw_graph(inner, one, span=span)
 
 
 def _draw_stat(card: Axes, one: Drawn) -> None:
@@ -99,7 +100,8 @@ def _draw_stat(card: Axes, one: Drawn) -> None:
     card.text(0.5, 0.36, text, ha="center", va="center", fontsize=15 if len(newest) == 1 else 12, color="#1f60c4")
 
 
-def _draw_graph(axes: Axes, one: Drawn, *, begin: float) -> None:
+def _draw_graph(axes: Axes, one: Drawn, *, span: tuple[float, float]) -> None:
+    begin, end = span
     unit = _unit(one)
     names = [name for name, _ in one.lines]
     if _is_stacked(one):
@@ -110,6 +112,9 @@ def _draw_graph(axes: Axes, one: Drawn, *, begin: float) -> None:
     else:
         for name, line in one.lines:
             axes.plot([at - begin for at in line.times], line.values, label=name, linewidth=1.2)
+    axes.set_xlim(0, end - begin)
+    if not any(value for _, line in one.lines for value in line.values):
+        axes.set_ylim(-0.05, 1)
     axes.tick_params(labelsize=6, length=2)
     axes.grid(color="#eeeeee", linewidth=0.6)
     axes.set_axisbelow(True)
