@@ -19,7 +19,7 @@ PROCESSES = {"launcher", "learner", "broadcaster", "reward-0", "rollout-0"}
 
 pytestmark = [
     pytest.mark.live,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(420),
     pytest.mark.skipif(
         shutil.which("prometheus") is None, reason="Prometheus is not installed: apt-get install prometheus"
     ),

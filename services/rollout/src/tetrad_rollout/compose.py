@@ -86,6 +86,8 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
         transport = ZmqTransport(allow_clear_tcp=settings.allow_clear_tcp)
         hello = _hello(settings, config, new_incarnation(), port)
         exporter.parts = parts = _parts(settings, config, engine, renderer, transport, hello, exporter)
+        # The time of loading is neither work nor a lack of it.
+        exporter.occupation.spent()
         lag = asyncio.create_task(watch_event_loop(exporter.registry))
         try:
             await parts.service.run(drain)
