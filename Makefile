@@ -25,7 +25,7 @@ endif
 TORCH_BACKEND ?= cpu
 TORCH_ARGUMENTS ?= $(if $(UV_FIND_LINKS),,--torch-backend=$(TORCH_BACKEND))
 
-.PHONY: help setup demo test test-long test-node-reward test-sglang test-security lint typecheck check up down status watch why logs scale plan doctor bench docs clean dashboards
+.PHONY: help setup demo test test-long test-node-reward test-sglang test-security check-dashboards lint typecheck check up down status watch why logs scale plan doctor bench docs clean dashboards
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,7 +48,7 @@ demo: $(STAMP)  ## Four services on this machine; a tiny model learns to add (SE
 test: $(STAMP)  ## Lint, types, import rules and every test of the CPU set-up
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -q -n 2 -m "not live and not long" $(PYTEST_ARGUMENTS)
-	$(BIN)/python -m pytest -q -n 2 -m "live and not long" --durations=20 tests/chaos tests/e2e tests/integration $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -q -n 2 -m "live and not long" --durations=20 tests/chaos tests/e2e tests/integration tests/monitoring $(PYTEST_ARGUMENTS)
 
 test-long: $(STAMP)  ## Tests that take minutes each: compiled models, whole runs that evaluate, filter, or meet a poisoned step
 	$(BIN)/python -m pytest -q -n 2 -m long $(PYTEST_ARGUMENTS)
@@ -72,6 +72,7 @@ lint: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
 	$(BIN)/python tools/check_sizes.py
 	$(BIN)/python tools/check_dependencies.py
+	$(BIN)/python tools/lint_dashboards.py
 
 typecheck: $(STAMP)
 	$(BIN)/mypy $(foreach project,$(PROJECTS),-p tetrad_$(notdir $(patsubst %/,%,$(dir $(project))))) -p tetrad
@@ -121,8 +122,14 @@ $(SGLANG_STAMP): $(SGLANG_CPU)/requirements.txt $(SGLANG_CPU)/requirements-no-de
 	$(BIN)/uv pip install --quiet --python $(SGLANG_VENV)/bin/python --no-deps -r $(SGLANG_CPU)/requirements-no-deps.txt
 	@touch $@
 
-docs: $(STAMP)  ## Make the pages under docs/reference again from the code
-	set -e; for maker in tools/make_*_reference.py; do $(BIN)/python $$maker; done
+dashboards: $(STAMP)  ## Where Prometheus and Grafana of a run are; starts them where they are not
+	$(TETRAD) dashboards $(ARGS)
+
+check-dashboards: $(STAMP)  ## Every query of the boards against a real Prometheus in a demo run; pictures (needs apt-get install prometheus)
+	$(BIN)/python tools/check_dashboards.py $(ARGS)
+
+docs: $(STAMP)  ## Make the pages under docs/reference, and the boards, again from the code
+	set -e; for maker in tools/make_*_reference.py tools/make_dashboards.py; do $(BIN)/python $$maker; done
 
 clean:  ## Remove the virtual environments and caches, not the runs
 	rm -rf $(VENV) $(BENCH_VENV) $(SGLANG_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,6 +9,8 @@ from make_protocol_reference import table
 from reference_page import publish
 
 from tetrad_broadcaster.metrics import BroadcasterMetrics
+from tetrad_cli.launch.launcher_metrics import LauncherMetrics
+from tetrad_cli.monitoring.roles import NAMES as MONITORING
 from tetrad_config.section import OFF
 from tetrad_learner.coordinator.loggers.guarded import Failures
 from tetrad_learner.coordinator.memory_ledger import MemoryLedger
@@ -19,6 +21,7 @@ from tetrad_learner.coordinator.sample_table import SampleTables
 from tetrad_learner.coordinator.wait_watch import WaitMetrics
 from tetrad_reward.metrics import RewardMetrics
 from tetrad_rollout.metrics import RolloutMetrics
+from tetrad_runtime.channels import ChannelMetrics
 from tetrad_telemetry.labels import Closed, Label
 from tetrad_telemetry.metrics import Metrics
 
@@ -30,11 +33,15 @@ Every process serves `http://127.0.0.1:<metrics port>/metrics` as Prometheus tex
 the launcher writes a target file for Prometheus into the run's folder. Names are `tetrad_<service>_<noun>_<unit>`;
 units are seconds, bytes, tokens, ratio. Labels come from closed sets, or are capped at 64 values, after which new
 ones are counted as `other`. Besides those below, each process has `tetrad_build_info` and the usual ones of the
-Prometheus client (`process_*`, `python_*`).
+Prometheus client (`process_*`, `python_*`); the launcher has no channels (`tetrad_zmq_*`); SGLang's own (`sglang:*`)
+are on the page of its rollout. What they look like: [watch a run](../how-to/watch-a-run.md).
 """
+
+LAUNCHED: Final = ("learner", "broadcaster", "reward", "rollout", *MONITORING)
 
 ADDED: Final[Mapping[str, str]] = {
     "train/mean_reward": "mean reward of the step's samples; also `reward/avg_raw_reward`",
+    "reward/std_raw_reward": "standard deviation of those rewards",
     "reward/mean_positive_reward": "the same with negative rewards as 0",
     "reward/avg_pass_at_N": "share of groups of N samples with a reward above 0",
     "reward/zero_variance_groups": "share of groups whose samples have one reward",
@@ -50,6 +57,24 @@ ADDED: Final[Mapping[str, str]] = {
     "eval/num_missing": "evaluation samples that never came, where there are any",
 }
 """What batches, clocks and evaluations add to the records."""
+
+RENAMED: Final[Mapping[str, tuple[str, str]]] = {
+    "memory of CUDA": ("`tetrad_learner_memory_bytes`", "the same name where there is no GPU: then it is the host's"),
+    "staleness in versions": ("`tetrad_learner_sample_staleness_steps`", "a version may be minted twice for one step"),
+    "padding tokens": ("–", "rows are packed: there is none"),
+    "groups that are stale, filtered, incomplete": ("`tetrad_learner_groups_dropped_total`", "one reason each"),
+    "duplicate and invalid samples": ("`tetrad_learner_samples_total`", "counted sample by sample"),
+    "old log-probs, forward and backward, optimizer": (
+        "`tetrad_learner_train_part_duration_seconds`",
+        "parts of the phase `train`, so that phases add up to a step",
+    ),
+    "send and acknowledge of a broadcast": (
+        "`tetrad_broadcast_duration_seconds`, phase `read`",
+        "engines read; who reads says when it has finished",
+    ),
+    "tokens per second": ("`rate(tetrad_rollout_generated_tokens_total[1m])`", "rates are made by whoever asks"),
+    "latency of the first and of each token": ("`sglang:time_to_first_token_seconds` and others", "SGLang's own"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +134,23 @@ def main() -> int:
 def render() -> str:
     """The page."""
     services = recorded()
-    shared = [row.name for row in RecordingMetrics("none").rows]
-    parts = [HEAD, "## Every service\n\n" + _table([row for row in services["learner"] if row.name in shared])]
+    every = RecordingMetrics("none")
+    ChannelMetrics(every)
+    shared = [row.name for row in every.rows]
+    parts = [HEAD, "## Every service\n\n" + _table(every.rows)]
     parts += [
         f"## {service}\n\n" + _table([row for row in rows if row.name not in shared])
         for service, rows in services.items()
     ]
-    return "\n".join(part.rstrip() + "\n" for part in (*parts, _step_figures()))
+    return "\n".join(part.rstrip() + "\n" for part in (*parts, _renamed(), _step_figures()))
 
 
 def recorded() -> dict[str, list[Row]]:
     """Every metric by service."""
     learner, rollout, reward = RecordingMetrics("learner"), RecordingMetrics("rollout"), RecordingMetrics("reward")
     broadcaster = RecordingMetrics("broadcaster", scope="broadcast")
+    launcher = RecordingMetrics("launcher", scope="supervisor")
+    LauncherMetrics(LAUNCHED, launcher)
     Reporting(learner, [], samples_per_step=1, steps_per_epoch=1, tables=SampleTables(interval=OFF))
     Failures(learner)
     MemoryLedger(learner)
@@ -130,7 +159,7 @@ def recorded() -> dict[str, list[Row]]:
     RolloutMetrics(rollout)
     RewardMetrics(reward)
     BroadcasterMetrics(broadcaster)
-    return {one.service: one.rows for one in (learner, rollout, reward, broadcaster)}
+    return {one.service: one.rows for one in (learner, rollout, reward, broadcaster, launcher)}
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -145,6 +174,11 @@ def _labels(labels: Mapping[str, Label]) -> str:
         return f"`{name}`: names, at most {label.limit}"
 
     return "; ".join(text(name, label) for name, label in labels.items())
+
+
+def _renamed() -> str:
+    rows = ((sought, found, why) for sought, (found, why) in RENAMED.items())
+    return "## What you may look for under another name\n\n" + table(("elsewhere", "here", "why"), rows)
 
 
 def _step_figures() -> str:

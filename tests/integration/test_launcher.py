@@ -1,13 +1,17 @@
 """The launcher with real processes: what happens to the others when one of them dies, is deaf, or never comes up."""
 
+import asyncio
+import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from integration.launching import is_alive, launching, wait_until
 
 from tetrad_cli.launch.control import ControlError
+from tetrad_cli.launch.probe import get
 from tetrad_cli.launch.runtime_dir import path_for
 from tetrad_runtime.exits import ExitCode
 
@@ -22,6 +26,11 @@ def run_dir(tmp_path: Path) -> Path:
 def a_learner(run_dir: Path) -> dict[str, object]:
     exit_file = ["--exit-file", str(run_dir / "exit")]
     return {"name": "learner", "on_exit": "ends_run", "max_replicas": 1, "arguments": exit_file}
+
+
+def targets(run_dir: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((run_dir / "targets.json").read_text())
+    return found
 
 
 def end_learner(run_dir: Path, code: int) -> None:
@@ -130,6 +139,41 @@ def test_after_kill_9_of_one_only_that_one_comes_back(run_dir):
         after = launcher.pids()
         assert {name for name in before if before[name] != after[name]} == {"rollout-1"}
         assert launcher.row("rollout-1").restarts == 1
+
+
+def test_an_optional_role_may_fail_for_ever_and_the_run_goes_on(run_dir):
+    crasher = {
+        "name": "prometheus",
+        "stage": -1,
+        "max_replicas": 1,
+        "is_optional": True,
+        "is_scraped": False,
+        "arguments": ["--crash", "1"],
+        "restarts": {"max_crashes": 2},
+    }
+    with launching(run_dir, a_learner(run_dir), crasher) as launcher:
+        launcher.wait_until_up()
+        wait_until(lambda: "prometheus is given up: 2 crashes" in launcher.said(), "prometheus is given up")
+
+        assert launcher.row("prometheus").state == "given up"
+        assert launcher.row("learner").state == "up"
+        launcher.ask("scale", replicas={"prometheus": 0})
+        assert set(launcher.pids()) == {"learner"}
+        end_learner(run_dir, 0)
+        assert launcher.wait() == 0
+
+
+def test_the_launcher_is_a_target_that_says_how_many_there_are_and_should_be(run_dir):
+    with launching(run_dir, a_learner(run_dir), {"name": "rollout", "stage": 1, "replicas": 2}) as launcher:
+        launcher.wait_until_up()
+        (target,) = [one for one in targets(run_dir) if one["labels"]["role"] == "launcher"]
+
+        page = asyncio.run(get(int(target["targets"][0].rpartition(":")[2]), "/metrics"))
+
+        assert page is not None
+        assert b'tetrad_supervisor_wanted_instances{role="rollout"} 2.0' in page.body
+        assert b'tetrad_supervisor_instances{role="rollout",state="up"} 2.0' in page.body
+        assert b"tetrad_service_ready 1.0" in page.body
 
 
 def test_a_crash_loop_backs_off_and_gives_up_with_the_last_lines(run_dir):

@@ -8,6 +8,12 @@ import pytest
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("packaging")]
 # What must be there, whatever else is.
 EXPECTED = {
+    "tetrad-cli": {
+        "tetrad_cli/monitoring/prometheus/prometheus.yml",
+        "tetrad_cli/monitoring/prometheus/rules/alerts.yml",
+        "tetrad_cli/monitoring/grafana/dashboards/overview.json",
+        "tetrad_cli/monitoring/grafana/provisioning/datasources/tetrad.yaml",
+    },
     "tetrad-learner": {"tetrad_learner/coordinator/schema.sql"},
     "tetrad-config": {
         "tetrad_config/presets/ppo_base_config.yaml",

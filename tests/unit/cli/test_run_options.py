@@ -2,7 +2,9 @@
 
 import argparse
 
-from tetrad_cli.run_options import ENDLESS_DEMO, add_run_options, parse_run_options
+import pytest
+
+from tetrad_cli.run_options import ENDLESS_DEMO, add_monitoring, add_run_options, parse_run_options
 
 
 def parsed(*argv):
@@ -27,3 +29,15 @@ def test_reward_is_short_for_the_implementation():
 def test_nothing_said_means_the_demo_without_an_end():
     assert parsed().or_endless_demo().overrides == ENDLESS_DEMO
     assert parsed("trainer.seed=1").or_endless_demo().overrides == ("trainer.seed=1",)
+
+
+@pytest.mark.parametrize(
+    ("words", "default", "is_on"),
+    [((), True, True), ((), False, False), (("--no-monitoring",), True, False), (("--monitoring",), False, True)],
+)
+def test_monitoring_is_switched_on_and_off(words, default, is_on):
+    parser = argparse.ArgumentParser()
+    add_run_options(parser)
+    add_monitoring(parser, default=default)
+
+    assert parse_run_options(parser, words)[1].monitoring is is_on

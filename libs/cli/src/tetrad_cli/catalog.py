@@ -49,6 +49,7 @@ BUILTINS: Final[Mapping[str, Builtin]] = {
     "logs": Builtin("tetrad_cli.commands.logs:main", "show or follow the logs of a run"),
     "scale": Builtin("tetrad_cli.commands.scale:main", "change the number of replicas: rollout=3"),
     "reward": Builtin("tetrad_cli.commands.reward:main", "swap the reward implementation of a run, or show it"),
+    "dashboards": Builtin("tetrad_cli.commands.dashboards:main", "Prometheus and Grafana of a run: where, or how"),
     "plan": Builtin("tetrad_cli.commands.plan:main", "print the arithmetic of a run before anything loads"),
     "keys": Builtin("tetrad_cli.commands.keys:main", "make, list, rotate and revoke the keys of services"),
     "doctor": Builtin("tetrad_cli.commands.doctor:main", "look at this machine"),

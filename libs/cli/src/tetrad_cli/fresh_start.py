@@ -30,6 +30,8 @@ WRITTEN: Final = (
     "logs",
     "poisoned",
     FOLDER,
+    "prometheus",
+    "grafana",
     "metrics.jsonl",
     "summary.json",
     "ended.json",

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +10,10 @@ from tetrad_cli.announce import redirect_output
 from tetrad_cli.fleet import child_environment, fleet
 from tetrad_cli.fresh_start import begin
 from tetrad_cli.launch.desk import Operation
+from tetrad_cli.launch.roles import Role
 from tetrad_cli.launch.session import Plan, launch
+from tetrad_cli.monitoring.programs import find_programs
+from tetrad_cli.monitoring.roles import Monitoring, url, write_config
 from tetrad_cli.places import CLEAR_TCP, KEYS, Places, asked_bind, places
 from tetrad_cli.prepared import Prepared
 from tetrad_cli.reward_resumed import with_current_reward
@@ -28,9 +31,14 @@ def launch_run(
     on_up: Callable[[], None] = lambda: None,
     beside: Callable[[asyncio.Event], Awaitable[None]] | None = None,
     is_background: bool = False,
+    is_monitored: bool = False,
 ) -> int:
-    """Run to the end and return the exit code; `beside` runs while the run does."""
+    """Run to the end and return the exit code; `beside` runs while the run does.
+
+    With `is_monitored`, Prometheus and Grafana start with it where they are installed.
+    """
     prepared, edition, about_reward = with_current_reward(prepared)
+    monitoring = Monitoring(run_dir=prepared.run_dir, programs=find_programs(), is_on=is_monitored)
 
     def on_claimed() -> None:
         if (notice := begin(prepared.config, prepared.run_dir)) is not None:
@@ -38,23 +46,29 @@ def launch_run(
         if about_reward is not None:
             announce(f"note: {about_reward}")
         prepared.write_config()
+        write_config(prepared.run_dir)
         log_path = prepared.run_dir / "logs" / LAUNCHER_LOG
         log_path.parent.mkdir(exist_ok=True)
         _log_to(log_path, is_background=is_background)
+        for notice in monitoring.notices():
+            announce(f"note: {notice}")
 
     bind = asked_bind(os.environ)
     plan = Plan(
         run=prepared.config.trainer.run_name,
         run_dir=prepared.run_dir,
-        roles=lambda runtime: fleet(
-            prepared.config,
-            run_dir=prepared.run_dir,
-            runtime_dir=runtime,
-            gpus=visible_gpus(os.environ),
-            skip_step=prepared.skip_step,
-            bind=bind,
-            edition=edition,
-        ),
+        roles=lambda runtime: [
+            *fleet(
+                prepared.config,
+                run_dir=prepared.run_dir,
+                runtime_dir=runtime,
+                gpus=visible_gpus(os.environ),
+                skip_step=prepared.skip_step,
+                bind=bind,
+                edition=edition,
+            ),
+            *_introduced(monitoring, announce),
+        ],
         env=child_environment(os.environ),
         announce=announce,
         on_claimed=on_claimed,
@@ -73,6 +87,15 @@ def _swaps(run_dir: Path, where: Places) -> Mapping[str, Operation]:
         has_keys=KEYS in os.environ,
     )
     return {OPERATION: swap.perform}
+
+
+def _introduced(monitoring: Monitoring, announce: Callable[[str], None]) -> Sequence[Role]:
+    """Say where the monitoring that starts now can be looked at."""
+    roles = monitoring.roles()
+    for role in roles:
+        if role.replicas:
+            announce(f"{role.name}: {url(role.port)}")
+    return roles
 
 
 def introduce(prepared: Prepared, announce: Callable[[str], None]) -> None:

@@ -90,7 +90,7 @@ async def _row(instance: InstanceStatus) -> Row:
     if instance.pid is None:
         return Row(instance=instance, weight_version=None, ready="no process")
     readiness, metrics = await asyncio.gather(
-        get(instance.port, "/readyz", deadline_s=PAGE_DEADLINE_S),
+        get(instance.port, instance.ready_path, deadline_s=PAGE_DEADLINE_S),
         get(instance.port, "/metrics", deadline_s=PAGE_DEADLINE_S),
     )
     return Row(

@@ -60,6 +60,16 @@ def add_skip_step(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_monitoring(parser: argparse.ArgumentParser, *, default: bool) -> None:
+    """Add the switch of commands that start a run; read it as `monitoring`."""
+    parser.add_argument(
+        "--monitoring",
+        action=argparse.BooleanOptionalAction,
+        default=default,
+        help=f"Prometheus and Grafana beside the run, where they are installed; default: {'on' if default else 'off'}",
+    )
+
+
 def parse_run_options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[RunOptions, argparse.Namespace]:
     """Parse a command line in which options and overrides may be mixed."""
     arguments = parser.parse_intermixed_args(list(argv))

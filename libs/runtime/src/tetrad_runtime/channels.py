@@ -9,6 +9,7 @@ from typing import Final
 from tetrad_telemetry.metrics import Metrics, closed
 from tetrad_transport import ChannelStatistics
 from tetrad_transport.refusal import Reason
+from tetrad_transport.statistics import PRESENT_S
 from tetrad_wire.errors import Violation
 
 ENDPOINTS: Final = ("coordinator", "reward", "broadcaster")
@@ -45,6 +46,12 @@ class ChannelMetrics:
             labels={"endpoint": endpoint, "reason": closed(Reason)},
             scope="",
         )
+        self._peers = metrics.gauges(
+            "zmq_peers",
+            f"Peers that said something within the last {PRESENT_S:.0f} s.",
+            labels={"endpoint": endpoint},
+            scope="",
+        )
         self._seen: Counter[tuple[str, ...]] = Counter()
 
     def update(self, endpoint: str, statistics: ChannelStatistics) -> None:
@@ -56,6 +63,7 @@ class ChannelMetrics:
             series = {"endpoint": endpoint, "direction": direction}
             self._messages.with_labels(**series).inc(self._new("messages", endpoint, direction, total=messages))
             self._bytes.with_labels(**series).inc(self._new("bytes", endpoint, direction, total=num_bytes))
+        self._peers.with_labels(endpoint=endpoint).set(statistics.num_peers())
         for reason, count in statistics.send_failures.items():
             new = self._new("send", endpoint, reason, total=count)
             self._send_failures.with_labels(endpoint=endpoint, reason=reason).inc(new)

@@ -65,6 +65,7 @@ class _End:
     def _deliver(self, peer: PeerId, frames: Sequence[Frame], key: PublicKey = NOBODY) -> bool:
         self._statistics.messages_received += 1
         self._statistics.bytes_received += sum(map(len, frames))
+        self._statistics.hear(peer)
         try:
             message = decode(frames, limits=self._limits)
             self._check(message)

@@ -22,6 +22,8 @@ SCORE_BUCKETS: Final = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 RECENT: Final = 256
 MAX_SCORE_NAMES: Final = 64
 WORKER_STATES: Final = ("busy", "idle", "spare", "starting")
+OUTCOMES: Final = ("scored", "failed")
+FAILURES: Final = tuple(outcome.value for outcome in GradeOutcome if outcome is not GradeOutcome.OK)
 NO_RULE: Final = "none"
 
 
@@ -31,13 +33,12 @@ class RewardMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         reward_fn = Capped(64)
-        failures = [outcome.value for outcome in GradeOutcome if outcome is not GradeOutcome.OK]
         per_grader = {"reward_fn": reward_fn}
         self._samples = metrics.counters(
-            "samples_total", "Turns graded.", labels={**per_grader, "outcome": closed(("scored", "failed"))}
+            "samples_total", "Turns graded.", labels={**per_grader, "outcome": closed(OUTCOMES)}
         )
         self._failures = metrics.counters(
-            "failures_total", "Turns without a reward.", labels={**per_grader, "reason": closed(failures)}
+            "failures_total", "Turns without a reward.", labels={**per_grader, "reason": closed(FAILURES)}
         )
         self._score = metrics.histograms("score", "Rewards.", labels=per_grader, buckets=SCORE_BUCKETS)
         self._mean = metrics.gauges("batch_mean", f"Mean of the last {RECENT} rewards.", labels=per_grader)
@@ -68,6 +69,8 @@ class RewardMetrics:
     def observe(self, grader_version: str, answer: EpisodeStepped) -> None:
         """Count one fresh answer of a grader, under its name."""
         reward_fn = grader_version.rpartition("-")[0]
+        if reward_fn not in self._recent:
+            self._begin(reward_fn)
         if answer.reward is None:
             self._samples.with_labels(reward_fn=reward_fn, outcome="failed").inc()
             self._failures.with_labels(reward_fn=reward_fn, reason=answer.outcome.value).inc()
@@ -75,11 +78,21 @@ class RewardMetrics:
         self._samples.with_labels(reward_fn=reward_fn, outcome="scored").inc()
         self._score.with_labels(reward_fn=reward_fn).observe(answer.reward)
         self._duration.with_labels(reward_fn=reward_fn).observe(answer.duration_s)
-        self._recent.setdefault(reward_fn, deque(maxlen=RECENT)).append(answer.reward)
+        self._recent[reward_fn].append(answer.reward)
         self._observe_scores(reward_fn, answer.scores)
-        if "extractor_disagreement" in answer.metrics:
+        is_judged_by_many = "extractor_disagreement" in answer.metrics
+        if is_judged_by_many or answer.rule is not None:
             self._extractions.with_labels(reward_fn=reward_fn, result=answer.rule or NO_RULE).inc()
+        if is_judged_by_many:
             self._disagreements.with_labels(reward_fn=reward_fn).inc(answer.metrics["extractor_disagreement"])
+
+    def _begin(self, reward_fn: str) -> None:
+        """Make the series of a new grader, so that a rate exists before its first failure."""
+        self._recent[reward_fn] = deque(maxlen=RECENT)
+        for outcome in OUTCOMES:
+            self._samples.with_labels(reward_fn=reward_fn, outcome=outcome)
+        for reason in FAILURES:
+            self._failures.with_labels(reward_fn=reward_fn, reason=reason)
 
     def _observe_scores(self, reward_fn: str, scores: Mapping[str, float]) -> None:
         for name, score in scores.items():
@@ -99,6 +112,8 @@ class RewardMetrics:
         self._seen_deaths = workers.deaths
         self._channels.update("reward", channel)
         for reward_fn, rewards in self._recent.items():
+            if not rewards:
+                continue
             self._mean.with_labels(reward_fn=reward_fn).set(fmean(rewards))
             self._std.with_labels(reward_fn=reward_fn).set(pstdev(rewards))
         for (reward_fn, component), scores in self._recent_scores.items():

@@ -15,6 +15,7 @@ from tetrad_rollout.engine.protocol import Engine
 from tetrad_rollout.engine_settings import engine_settings, honours_seeds
 from tetrad_rollout.group import Workshop
 from tetrad_rollout.metrics import RolloutMetrics
+from tetrad_rollout.occupation import OccupationClock
 from tetrad_rollout.rendering import Renderer, load_tokenizer
 from tetrad_rollout.rewards import RewardPool
 from tetrad_rollout.service import RolloutService
@@ -24,6 +25,7 @@ from tetrad_runtime.exits import ExitCode
 from tetrad_runtime.wiring import fault_of, open_transport
 from tetrad_telemetry.exporter import Health, Pages, serve
 from tetrad_telemetry.logs import get_logger
+from tetrad_telemetry.looplag import watch_event_loop
 from tetrad_telemetry.metrics import Metrics
 from tetrad_transport import Connection, ZmqTransport
 from tetrad_transport.keys import KeyRole
@@ -49,8 +51,9 @@ class _Exporter:
     """The pages of a replica, from before its engine is loaded."""
 
     def __init__(self) -> None:
-        self._registry = Metrics("rollout", version=version("tetrad-rollout"))
-        self.metrics = RolloutMetrics(self._registry)
+        self.registry = Metrics("rollout", version=version("tetrad-rollout"))
+        self.metrics = RolloutMetrics(self.registry)
+        self.occupation = OccupationClock()
         self.parts: _Parts | None = None
 
     def pages(self) -> Pages:
@@ -58,11 +61,13 @@ class _Exporter:
 
     def _render(self) -> bytes:
         if self.parts is None:
-            return self._registry.render()
+            return self.registry.render()
         certificate = self.parts.keeper.certificate
+        self.registry.service_ready.set(certificate is not None)
         own = self.metrics.render(
             self.parts.engine.statistics(),
-            self.parts.keeper.statistics,
+            self.occupation,
+            self.parts.keeper.links,
             coordinator=self.parts.connection.statistics(),
             version=certificate.version if certificate else 0,
             unacknowledged=len(self.parts.service.outbox),
@@ -80,6 +85,7 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
     async with serve(exporter.pages(), host=settings.metrics_host, port=settings.metrics_port) as port:
         transport = open_transport(settings, KeyRole.ROLLOUT)
         links = Links(settings, config, transport, new_incarnation())
+        lag = asyncio.create_task(watch_event_loop(exporter.registry), name="loop-lag")
         try:
             # Before anything that takes minutes and memory.
             await links.check()
@@ -87,13 +93,16 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
             try:
                 renderer = await asyncio.to_thread(_renderer, config)
                 hello = _hello(settings, config, links.incarnation, port)
-                exporter.parts = _parts(settings, config, engine, renderer, transport, hello, exporter.metrics, links)
+                exporter.parts = _parts(settings, config, engine, renderer, transport, hello, exporter, links)
+                # The time of loading is neither work nor a lack of it.
+                exporter.occupation.spent()
                 await exporter.parts.service.run(drain)
             except* CoordinatorLostError as group:
                 raise fault_of(group.exceptions[0]) from group
             finally:
                 await engine.close()
         finally:
+            lag.cancel()
             await links.close()
             transport.close()
     return ExitCode.OK
@@ -116,7 +125,7 @@ def _parts(
     renderer: Renderer,
     transport: ZmqTransport,
     hello: Hello,
-    metrics: RolloutMetrics,
+    exporter: _Exporter,
     links: Links,
 ) -> _Parts:
     assert hello.rollout is not None
@@ -126,12 +135,14 @@ def _parts(
         name=hello.name,
         incarnation=hello.incarnation,
         timeout_s=config.generator.weight_sync_timeout,
+        observer=exporter.metrics,
+        clock=exporter.occupation,
         transports=links.transports,
         nccl=links.nccl,
         on_change=lambda: member.beat_now(),  # noqa: PLW0108 - the member is made below
         memory=EngineMemory.ASLEEP if isinstance(engine, LateEngine) else EngineMemory.AWAKE,
     )
-    keeper.statistics.bytes_per_s.update(links.bytes_per_s)
+    keeper.links.bytes_per_s.update(links.bytes_per_s)
     device = None
     if isinstance(engine, LateEngine):
         device = DeviceKeeper(
@@ -142,7 +153,12 @@ def _parts(
             on_change=lambda: member.beat_now(),  # noqa: PLW0108 - so is the member
         )
     service = RolloutService(
-        incarnation=hello.incarnation, credit=hello.rollout.credit, keeper=keeper, metrics=metrics, device=device
+        incarnation=hello.incarnation,
+        credit=hello.rollout.credit,
+        keeper=keeper,
+        metrics=exporter.metrics,
+        occupation=exporter.occupation,
+        device=device,
     )
     connection = transport.connect(settings.coordinator, name=hello.name)
     member = Member(

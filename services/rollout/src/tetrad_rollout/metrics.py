@@ -1,7 +1,10 @@
 """The metrics of a rollout replica."""
 
+from collections.abc import Mapping
+
 from tetrad_rollout.engine.protocol import EngineStatistics
-from tetrad_rollout.weight_keeper import UpdateStatistics
+from tetrad_rollout.occupation import Occupation, OccupationClock
+from tetrad_rollout.weight_keeper import LinkStatistics, UpdatePart
 from tetrad_runtime.channels import ChannelMetrics
 from tetrad_telemetry.metrics import Metrics, closed
 from tetrad_transport import ChannelStatistics
@@ -35,12 +38,18 @@ class RolloutMetrics:
             "response_tokens", "Sampled tokens of a sample.", buckets=TOKEN_BUCKETS
         )
         self.version = metrics.gauge("weight_version", "Policy version that the engine is certified for.")
-        self.updates = metrics.gauge("weight_updates", "Weight updates done since the start.")
-        self.update_failures = metrics.gauge("weight_update_failures", "Weight updates that failed since the start.")
-        self.update_seconds = metrics.gauges(
-            "weight_update_last_seconds",
-            "Seconds of the last weight update.",
-            labels={"phase": closed(("stage", "switch"))},
+        self.updates = metrics.counters(
+            "weight_updates_total", "Attempts to run newer weights.", labels={"outcome": closed(("done", "failed"))}
+        )
+        self.update_seconds = metrics.histograms(
+            "weight_update_duration_seconds",
+            "Seconds of a weight update by part; the engine serves while it stages.",
+            labels={"phase": closed(UpdatePart)},
+        )
+        self.time = metrics.counters(
+            "time_seconds_total",
+            "Where the time went: work under way, none though ready, or the engine paused for weights or asleep.",
+            labels={"state": closed(Occupation)},
         )
         self.groups_broken = metrics.gauge(
             "weight_groups_broken", "Process groups with the broadcaster that failed, died or were late."
@@ -60,10 +69,21 @@ class RolloutMetrics:
         self.prompts.inc(sample.prompt_length)
         self.response_tokens.observe(sampled)
 
+    def updated(self, parts: Mapping[UpdatePart, float]) -> None:
+        """The engine runs newer weights; seconds of each part."""
+        self.updates.with_labels(outcome="done").inc()
+        for part, seconds in parts.items():
+            self.update_seconds.with_labels(phase=part).observe(seconds)
+
+    def update_failed(self) -> None:
+        """The engine does not run what it should; it will try again."""
+        self.updates.with_labels(outcome="failed").inc()
+
     def render(
         self,
         engine: EngineStatistics,
-        updates: UpdateStatistics,
+        occupation: OccupationClock,
+        links: LinkStatistics,
         *,
         coordinator: ChannelStatistics,
         version: int,
@@ -73,12 +93,10 @@ class RolloutMetrics:
         self.inflight.set(engine.running_samples + engine.waiting_samples)
         self.prefilled.set(engine.prompt_tokens)
         self.version.set(version)
-        self.updates.set(updates.num_updates)
-        self.update_failures.set(updates.num_failures)
-        self.update_seconds.with_labels(phase="stage").set(updates.stage_s)
-        self.update_seconds.with_labels(phase="switch").set(updates.switch_s)
-        self.groups_broken.set(updates.num_groups_broken)
-        for transport, bytes_per_s in updates.bytes_per_s.items():
+        for state, seconds in occupation.spent().items():
+            self.time.with_labels(state=state).inc(seconds)
+        self.groups_broken.set(links.num_groups_broken)
+        for transport, bytes_per_s in links.bytes_per_s.items():
             self.links.with_labels(transport=transport).set(bytes_per_s)
         self.unacknowledged.set(unacknowledged)
         self._channels.update("coordinator", coordinator)

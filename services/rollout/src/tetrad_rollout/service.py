@@ -11,6 +11,7 @@ from typing import Final
 from tetrad_rollout.device_keeper import DeviceKeeper
 from tetrad_rollout.group import GroupJob, SampleFailedError, Workshop
 from tetrad_rollout.metrics import RolloutMetrics
+from tetrad_rollout.occupation import OccupationClock
 from tetrad_rollout.outbox import Outbox
 from tetrad_rollout.weight_keeper import WeightKeeper
 from tetrad_telemetry.logs import get_logger
@@ -50,12 +51,14 @@ class RolloutService:
         credit: int,
         keeper: WeightKeeper,
         metrics: RolloutMetrics,
+        occupation: OccupationClock,
         device: DeviceKeeper | None = None,
     ) -> None:
         self._incarnation = incarnation
         self._credit = credit
         self._keeper = keeper
         self._metrics = metrics
+        self._occupation = occupation
         self._device = device
         self._held: dict[Token, _Held] = {}
         self._member: Member | None = None
@@ -140,7 +143,7 @@ class RolloutService:
         else:
             job = GroupJob(lease, self._shop)
             self._held[lease.token] = _Held(job, self._tasks.create_task(self._work(job)))
-            self._metrics.queued.set(len(self._held))
+            self._note_held()
 
     async def _work(self, job: GroupJob) -> None:
         token = job.lease.token
@@ -151,12 +154,16 @@ class RolloutService:
             outcome = "ok" if failure is None else "error"
         finally:
             self._held.pop(token, None)
-            self._metrics.queued.set(len(self._held))
+            self._note_held()
             self._metrics.groups.with_labels(outcome=outcome).inc()
             self._metrics.group_seconds.observe(time.monotonic() - job.started_at)
         if failure is not None:
             log.warning("lease_failed", token=token, draw=job.lease.draw, reason=str(failure))
             self._return(token, failure.kind, str(failure))
+
+    def _note_held(self) -> None:
+        self._metrics.queued.set(len(self._held))
+        self._occupation.hold(len(self._held))
 
     def forsake_all(self) -> None:
         """The engine loses its memory: whatever is held cannot be finished; the coordinator knows."""

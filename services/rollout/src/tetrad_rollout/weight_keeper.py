@@ -6,9 +6,10 @@ still wanted; an engine that cannot follow within the timeout says so, and the o
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from enum import StrEnum
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from tetrad_rollout.engine.errors import EngineError
 from tetrad_rollout.engine.protocol import CommitReport, Engine, WeightLayout
 from tetrad_rollout.engine.update import commit_weights, prove_weights
+from tetrad_rollout.occupation import OccupationClock
 from tetrad_rollout.weights.errors import FetchError
 from tetrad_rollout.weights.nccl import Nccl
 from tetrad_rollout.weights.receiver import PREFERRED, WeightReceiver
@@ -45,20 +47,35 @@ RETRY_S: Final = 0.5
 MAX_PROBLEM: Final = 300
 
 
-@dataclass(slots=True)
-class UpdateStatistics:
-    """What the keeper has done."""
+class UpdatePart(StrEnum):
+    """Parts of a weight update, in order."""
 
-    num_updates: int = 0
-    num_failures: int = 0
-    stage_s: float = 0.0
-    """Of the last update: pulling, copying, digesting."""
-    switch_s: float = 0.0
-    """Of the last update: pause to resume."""
+    STAGE = "stage"
+    """Pulling, copying, digesting; the engine serves."""
+    COMMIT = "commit"
+    """From the pause of the engine until it has the weights."""
+    PROVE = "prove"
+    """The probe of what was committed."""
+
+
+@dataclass(slots=True)
+class LinkStatistics:
+    """What is known of the way to the broadcaster."""
+
     num_groups_broken: int = 0
-    """Process groups with the broadcaster that failed, died or were late."""
+    """Process groups with it that failed, died or were late."""
     bytes_per_s: dict[WeightTransport, float] = field(default_factory=dict)
-    """That the link to the broadcaster was proved with."""
+    """That the link was proved with."""
+
+
+class Observer(Protocol):
+    """Who wants to know of updates."""
+
+    def updated(self, parts: Mapping[UpdatePart, float]) -> None:
+        """The engine runs newer weights; seconds of each part."""
+
+    def update_failed(self) -> None:
+        """The engine does not run what it should; it will try again."""
 
 
 class WeightKeeper:
@@ -73,6 +90,8 @@ class WeightKeeper:
         incarnation: Incarnation,
         timeout_s: float,
         on_change: Callable[[], None],
+        observer: Observer,
+        clock: OccupationClock,
         transports: Sequence[WeightTransport] = PREFERRED,
         memory: EngineMemory = EngineMemory.AWAKE,
         nccl: Nccl | None = None,
@@ -83,7 +102,10 @@ class WeightKeeper:
         self._incarnation = incarnation
         self._timeout_s = timeout_s
         self._on_change = on_change
-        self._memory = memory
+        self._observer = observer
+        self._clock = clock
+        self._parts: dict[UpdatePart, float] = {}
+        self._hold(memory)
         self._committed: CommitReport | None = None
         self._attempt: asyncio.Task[bool] | None = None
         self._transports = tuple(transports)
@@ -97,7 +119,7 @@ class WeightKeeper:
         self._canary: Canary | None = None
         self._phase, self._phase_since, self._problem = WeightPhase.WAITING, time.monotonic(), ""
         self.certificate: Certificate | None = None
-        self.statistics = UpdateStatistics()
+        self.links = LinkStatistics()
 
     def follow(self, desired: Desired) -> None:
         """Note what is wanted now and where it can be had."""
@@ -127,7 +149,7 @@ class WeightKeeper:
 
     async def stand_down(self) -> None:
         """The engine loses its memory: stop what is under way; nothing is committed or certified any more."""
-        self._memory = EngineMemory.ASLEEP
+        self._hold(EngineMemory.ASLEEP)
         self.certificate = self._committed = None
         if self._attempt is not None and not self._attempt.done():
             self._attempt.cancel()
@@ -136,8 +158,12 @@ class WeightKeeper:
 
     def stand_by(self, memory: EngineMemory) -> None:
         """Go on with so much memory: commit with that of the weights, prove and serve with all."""
-        self._memory = memory
+        self._hold(memory)
         self._changed.set()
+
+    def _hold(self, memory: EngineMemory) -> None:
+        self._memory = memory
+        self._clock.sleep(is_asleep=memory is not EngineMemory.AWAKE)
 
     @property
     def progress(self) -> WeightProgress | None:
@@ -183,7 +209,7 @@ class WeightKeeper:
             async with asyncio.timeout(self._timeout_s):
                 await self._update(wanted, receiver)
         except (FetchError, WeightsError, EngineError, WireError, TimeoutError) as error:
-            self.statistics.num_failures += 1
+            self._observer.update_failed()
             self._problem = f"{type(error).__name__}: {error}"
             self._enter(WeightPhase.WAITING)
             log.warning("weight_update_failed", version=wanted.version, error=self._problem)
@@ -229,15 +255,15 @@ class WeightKeeper:
         # From here until the certificate the engine's word about its weights is open.
         self.certificate = self._committed = None
         self._enter(WeightPhase.COMMITTING)
-        self._committed = await commit_weights(self._engine, version=wanted.version, digest=manifest.digest)
-        self.statistics.stage_s, self.statistics.switch_s = staged - began, loop.time() - staged
-        self.statistics.num_updates += 1
+        with self._clock.paused():
+            self._committed = await commit_weights(self._engine, version=wanted.version, digest=manifest.digest)
+        self._parts = {UpdatePart.STAGE: staged - began, UpdatePart.COMMIT: loop.time() - staged}
 
     def _note(self, receiver: WeightReceiver) -> None:
         found = receiver.statistics()
-        self.statistics.num_groups_broken = found.num_groups_broken
+        self.links.num_groups_broken = found.num_groups_broken
         if found.group_bytes_per_s:
-            self.statistics.bytes_per_s[WeightTransport.NCCL] = found.group_bytes_per_s
+            self.links.bytes_per_s[WeightTransport.NCCL] = found.group_bytes_per_s
 
     async def _prove(self) -> None:
         """Probe what is committed, and certify it; what fails is staged again."""
@@ -245,8 +271,9 @@ class WeightKeeper:
         assert report is not None
         began = asyncio.get_running_loop().time()
         self._enter(WeightPhase.PROVING)
-        await prove_weights(self._engine, self._canary)
-        self.statistics.switch_s += asyncio.get_running_loop().time() - began
+        with self._clock.paused():
+            await prove_weights(self._engine, self._canary)
+        self._parts[UpdatePart.PROVE] = asyncio.get_running_loop().time() - began
         self._committed = report
         self.certificate = Certificate(
             run=self._run,
@@ -256,6 +283,7 @@ class WeightKeeper:
             cache_policy=CachePolicy(report.cache_policy.value),
             is_probe_ok=True,
         )
+        self._observer.updated(self._parts)
 
     def _connect(self, endpoint: str, key: PublicKey) -> None:
         self._broadcaster = endpoint

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 
 from tetrad_cli.reported import reported
-from tetrad_cli.run_options import RunOptions, add_run_options, add_skip_step, parse_run_options
+from tetrad_cli.run_options import RunOptions, add_monitoring, add_run_options, add_skip_step, parse_run_options
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,6 +20,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--check", action="store_true", help="check the run file and this machine, and start nothing")
     parser.add_argument("--show-config", action="store_true", help="print the resolved run file, and start nothing")
     parser.add_argument("--background-fd", type=int, help=argparse.SUPPRESS)
+    add_monitoring(parser, default=False)
     add_run_options(parser)
     add_skip_step(parser)
     options, arguments = parse_run_options(parser, argv)
@@ -28,8 +29,8 @@ def main(argv: Sequence[str]) -> int:
     if arguments.check:
         return reported(lambda: _check(options))
     if arguments.background_fd is not None:
-        return reported(lambda: _in_background(options, descriptor=arguments.background_fd))
-    return reported(lambda: _in_foreground(options, is_live=arguments.live))
+        return reported(lambda: _in_background(options, arguments))
+    return reported(lambda: _in_foreground(options, arguments))
 
 
 def _show(options: RunOptions) -> int:
@@ -50,7 +51,7 @@ def _check(options: RunOptions) -> int:
     return 0
 
 
-def _in_foreground(options: RunOptions, *, is_live: bool) -> int:
+def _in_foreground(options: RunOptions, arguments: argparse.Namespace) -> int:
     from tetrad_cli.announce import to_terminal
     from tetrad_cli.aside import prepared_to_launch
     from tetrad_cli.launching import introduce, launch_run
@@ -60,18 +61,30 @@ def _in_foreground(options: RunOptions, *, is_live: bool) -> int:
         introduce(prepared, to_terminal)
         trainer = prepared.config.trainer
         view = LiveView(prepared.run_dir, title=trainer.run_name, steps=trainer.max_steps)
-        code = launch_run(prepared, announce=to_terminal, beside=view.show if is_live else view.print_steps)
+        code = launch_run(
+            prepared,
+            announce=to_terminal,
+            beside=view.show if arguments.live else view.print_steps,
+            is_monitored=arguments.monitoring,
+        )
         view.print_result()
     return code
 
 
-def _in_background(options: RunOptions, *, descriptor: int) -> int:
+def _in_background(options: RunOptions, arguments: argparse.Namespace) -> int:
     from tetrad_cli.announce import Pipe
     from tetrad_cli.aside import prepared_to_launch
     from tetrad_cli.launching import introduce, launch_run
 
+    descriptor: int = arguments.background_fd
     os.set_inheritable(descriptor, False)
     with prepared_to_launch(options, environ=os.environ) as prepared:
         pipe = Pipe(descriptor)
         introduce(prepared, pipe.say)
-        return launch_run(prepared, announce=pipe.say, on_up=pipe.up, is_background=True)
+        return launch_run(
+            prepared,
+            announce=pipe.say,
+            on_up=pipe.up,
+            is_background=True,
+            is_monitored=arguments.monitoring,
+        )

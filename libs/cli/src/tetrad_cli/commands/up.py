@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final, TextIO
 
-from tetrad_cli.run_options import RunOptions, add_run_options, add_skip_step, parse_run_options
+from tetrad_cli.run_options import RunOptions, add_monitoring, add_run_options, add_skip_step, parse_run_options
 
 # Longer than all deadlines of the launcher together: this one only catches a launcher that hangs.
 START_DEADLINE_S: Final = 3600.0
@@ -24,16 +24,18 @@ def main(argv: Sequence[str]) -> int:
     )
     add_run_options(parser)
     add_skip_step(parser)
-    options, _arguments = parse_run_options(parser, argv)
-    return start(options.or_endless_demo())
+    add_monitoring(parser, default=True)
+    options, arguments = parse_run_options(parser, argv)
+    return start(options.or_endless_demo(), is_monitored=arguments.monitoring)
 
 
-def start(options: RunOptions) -> int:
+def start(options: RunOptions, *, is_monitored: bool = True) -> int:
     """Start a launcher in the background and wait until its run is up; return 0, or its exit code if it fails."""
+    monitoring = "--monitoring" if is_monitored else "--no-monitoring"
     reading, writing = os.pipe()
     with os.fdopen(reading) as lines:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tetrad_cli", "train", *_words(options, writing)],
+            [sys.executable, "-m", "tetrad_cli", "train", monitoring, *_words(options, writing)],
             stdin=subprocess.DEVNULL,
             # A session of its own: it outlives this terminal.
             start_new_session=True,

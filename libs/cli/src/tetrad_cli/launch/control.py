@@ -46,6 +46,8 @@ class InstanceStatus:
     restarts: int
     uptime_s: float
     last_exit: str | None
+    ready_path: str = "/readyz"
+    """Where it says whether it does its work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

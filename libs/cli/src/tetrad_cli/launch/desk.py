@@ -93,4 +93,5 @@ def row_of(one: Instance) -> InstanceStatus:
         restarts=one.restarts,
         uptime_s=one.uptime_s,
         last_exit=str(one.last_exit) if one.last_exit is not None else None,
+        ready_path=one.role.ready_path,
     )

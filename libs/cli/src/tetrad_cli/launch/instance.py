@@ -44,6 +44,8 @@ class Host:
     """Told the pid once the process and all that it left behind are gone."""
     on_change: Callable[[], None]
     """Told after each change of a state or a port."""
+    on_restart: Callable[[str], None] = lambda _role: None
+    """Told the role of each process that is started again."""
     ports: set[int] = field(default_factory=set)
     """In use by our instances."""
 
@@ -143,7 +145,7 @@ class Instance:
         return ending
 
     def _spawn(self) -> Child | None:
-        self.port = ports.free_port(self._host.ports)
+        self.port = self.role.port or ports.free_port(self._host.ports)
         self._host.ports.add(self.port)
         self.started_at = self._host.clock.now()
         self._move(Event.SPAWNED)
@@ -203,6 +205,7 @@ class Instance:
 
     async def _back_off(self, delay_s: float) -> None:
         self.restarts += 1
+        self._host.on_restart(self.role.name)
         self._move(Event.CRASHED)
         log.warning("instance_restarts", instance=self.name, delay_s=delay_s, restarts=self.restarts)
         with contextlib.suppress(TimeoutError):

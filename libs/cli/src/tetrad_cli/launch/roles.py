@@ -55,6 +55,14 @@ class Role:
     """Answers 200 once the process does its work; `up` waits for it after all are healthy. None: not waited for."""
     start_deadline_s: float = 120.0
     settle_deadline_s: float = 600.0
+    ready_path: str = "/readyz"
+    """Where it says whether it does its work, for `tetrad status`."""
+    port: int = 0
+    """The one that it always serves on; 0: a free one at each start."""
+    is_optional: bool = False
+    """The run goes on without it, whatever becomes of it, and it may be scaled to none."""
+    is_scraped: bool = True
+    """Whether it is a target for Prometheus."""
     grace_s: float = GRACE_S
     """From SIGTERM to SIGKILL."""
     restarts: RestartPolicy = field(default_factory=RestartPolicy)
@@ -63,9 +71,10 @@ class Role:
         """Refuse numbers that cannot be."""
         if self.outside and self.replicas:
             raise ValueError(f"role {self.name}: {self.replicas} replicas of processes that others keep")
-        if not self.outside and not 1 <= self.replicas <= self.max_replicas:
+        if not self.outside and not self.min_replicas <= self.replicas <= self.max_replicas:
             raise ValueError(
-                f"role {self.name}: {self.replicas} replicas; between 1 and {self.max_replicas} are possible"
+                f"role {self.name}: {self.replicas} replicas; between {self.min_replicas} and {self.max_replicas} are "
+                "possible"
             )
         if self.gpus and len(self.gpus) < self.max_replicas:
             raise ValueError(f"role {self.name}: GPUs for {len(self.gpus)} of {self.max_replicas} replicas")
@@ -74,6 +83,11 @@ class Role:
     def starts_with(self) -> int:
         """The stage that it starts with."""
         return self.stage if self.start_stage is None else self.start_stage
+
+    @property
+    def min_replicas(self) -> int:
+        """Limit of `scale`."""
+        return 0 if self.is_optional else 1
 
     def instance_name(self, index: int) -> str:
         """Return the name of a replica, e.g. `rollout-0`; a role that cannot be scaled has no numbers."""

@@ -18,6 +18,7 @@ from tetrad_cli.launch.claim import claim, remove_free_lock
 from tetrad_cli.launch.desk import Desk, Operation
 from tetrad_cli.launch.ending import Ending, forget_end, write_end
 from tetrad_cli.launch.instance import Host, Instance
+from tetrad_cli.launch.launcher_metrics import LauncherMetrics
 from tetrad_cli.launch.logfiles import Logs
 from tetrad_cli.launch.roles import OnExit, Role
 from tetrad_cli.launch.runtime_dir import runtime_dir
@@ -26,7 +27,9 @@ from tetrad_cli.launch.waiting import cancelled, first_of
 from tetrad_cli.launch.watchman import Watchman
 from tetrad_runtime.clock import MonotonicClock
 from tetrad_runtime.exits import ExitCode
+from tetrad_telemetry.exporter import serve
 from tetrad_telemetry.logs import get_logger
+from tetrad_telemetry.looplag import watch_event_loop
 
 TARGETS_NAME: Final = "targets.json"
 # Lock files of the learner: its processes are gone, and with them what the files were for.
@@ -88,6 +91,7 @@ class _Session:
     phase: str = "starting"
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    metrics: LauncherMetrics | None = None
     interruption: signal.Signals | None = None
     """The signal that ended the run before its time."""
 
@@ -95,6 +99,7 @@ class _Session:
         roles = self.plan.roles(self.runtime)
         async with AsyncExitStack() as stack:
             supervisor = await stack.enter_async_context(self._supervisor(roles))
+            await stack.enter_async_context(self._exported(supervisor))
             desk = Desk(
                 supervisor,
                 run=self.plan.run,
@@ -118,6 +123,7 @@ class _Session:
         logs = Logs(self.plan.run_dir / "logs")
         logs.folder.mkdir(exist_ok=True)
         offspring = children.Children(self.plan.run_dir)
+        self.metrics = metrics = LauncherMetrics([role.name for role in roles])
         guardian = Watchman(self.plan.run_dir, grace_s=max(role.grace_s for role in roles))
         host = Host(
             children=offspring,
@@ -128,6 +134,7 @@ class _Session:
             on_gone=guardian.remove,
             # Late: the supervisor is made from the host.
             on_change=lambda: supervisor.write_targets(),  # noqa: PLW0108
+            on_restart=metrics.restarted,
         )
         targets = self.plan.run_dir / TARGETS_NAME
         supervisor = Supervisor(roles, host=host, targets_path=targets, run=self.plan.run, announce=self.plan.announce)
@@ -138,6 +145,18 @@ class _Session:
             rotation.cancel()
         # Only now: after an error the guardian is not dismissed, and kills what is left when we are gone.
         guardian.dismiss()
+
+    @asynccontextmanager
+    async def _exported(self, supervisor: Supervisor) -> AsyncIterator[None]:
+        """Serve the launcher's own metrics within the block."""
+        assert self.metrics is not None
+        pages = self.metrics.pages(supervisor, phase=lambda: self.phase)
+        lag = asyncio.create_task(watch_event_loop(self.metrics.registry), name="loop-lag")
+        try:
+            async with serve(pages) as supervisor.own_port:
+                yield
+        finally:
+            await cancelled(lag)
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -18,6 +18,9 @@ from tetrad_cli.launch.targets import Target, write_targets
 from tetrad_cli.launch.waiting import all_of, first_of
 from tetrad_telemetry.logs import get_logger
 
+# Of the launcher itself, as a target.
+OWN_ROLE: Final = "launcher"
+
 log = get_logger("tetrad_cli.launch")
 
 READY_PATH: Final = "/readyz"
@@ -56,6 +59,8 @@ class Supervisor:
         self.roles: Final[dict[str, Role]] = {role.name: role for role in roles}
         self.ended: Final[asyncio.Future[RunEnd]] = asyncio.get_running_loop().create_future()
         """Set when the run is over by itself: its learner left, or a role has nobody left."""
+        self.own_port = 0
+        """Where the launcher's own metrics are; 0 while nowhere."""
         self._host = host
         self._announce = announce
         self._targets_path = targets_path
@@ -78,9 +83,14 @@ class Supervisor:
         staying = [instance for role in self._by_stage() for instance in self._instances[role.name]]
         return [*staying, *self._beside, *self._leaving]
 
+    def replicas(self, role_name: str) -> int:
+        """How many there are to be; those that are being retired do not count."""
+        return len(self._instances[role_name])
+
     async def up(self) -> None:
         """Start stage after stage, each once the one before is healthy, then wait until the work has begun.
 
+        Nobody waits for an optional role; one that fails is announced when it is given up.
         Raises StartFailedError for the first instance that is late or gives up.
         """
         for stage in sorted({role.starts_with for role in self.roles.values()}):
@@ -167,16 +177,19 @@ class Supervisor:
         found = [
             Target(role=one.role.name, name=one.name, port=one.port)
             for one in self.instances
-            if one.port and not one.state.is_over
+            if one.port and one.role.is_scraped and not one.state.is_over
         ]
+        if self.own_port:
+            found.append(Target(role=OWN_ROLE, name=OWN_ROLE, port=self.own_port))
         write_targets(self._targets_path, found, run=self._run)
 
     async def _begin(self, role: Role) -> None:
-        """Start the replicas of a role; those that are scaled away meanwhile are not waited for."""
+        """Start the replicas of a role; those that are scaled away meanwhile, and optional ones, are not waited for."""
         self._begun.add(role.name)
         added, _none = self._resize(role, self._wanted[role.name])
         self.write_targets()
-        await all_of(*(self._healthy_or_leaving(one) for one in added))
+        if not role.is_optional:
+            await all_of(*(self._healthy_or_leaving(one) for one in added))
 
     async def _healthy_or_leaving(self, instance: Instance) -> None:
         with suppress(ScaleError):
@@ -191,8 +204,9 @@ class Supervisor:
             raise ScaleError(f"there is no role {role_name!r}; roles are {', '.join(self.roles)}")
         if role.outside:
             raise ScaleError(f"{role_name}={replicas}: {role.outside}")
-        if not 1 <= replicas <= role.max_replicas:
-            limit = f"1 to {role.max_replicas} are possible" if role.max_replicas > 1 else "there is always exactly one"
+        least, most = role.min_replicas, role.max_replicas
+        if not least <= replicas <= most:
+            limit = f"{least} to {most} are possible" if most > least else "there is always exactly one"
             raise ScaleError(f"{role_name}={replicas}: {limit}")
         if self._is_closing:
             raise ScaleError("the run is stopping")
@@ -261,7 +275,7 @@ class Supervisor:
             self._announce(f"{instance.name} is given up: {ending.reason}")
             for line in self._host.logs.tail(instance.name):
                 self._announce(f"  {instance.name} | {line}")
-        if self.ended.done():
+        if self.ended.done() or instance.role.is_optional:
             return
         if isinstance(ending, EndRun):
             culprit = instance.name if ending.code else None

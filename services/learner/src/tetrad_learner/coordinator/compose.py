@@ -125,7 +125,7 @@ def _core(performer: Performer, *, epoch: int) -> Core:
 
 
 def _reporting(metrics: Metrics, config: RunConfig, folder: RunFolder, *, run: str, epoch_steps: int) -> Reporting:
-    return Reporting(
+    reporting = Reporting(
         metrics,
         open_loggers(config, folder=folder.path, run=run, failures=Failures(metrics)),
         steps_per_epoch=epoch_steps,
@@ -134,19 +134,22 @@ def _reporting(metrics: Metrics, config: RunConfig, folder: RunFolder, *, run: s
         logged_step=_last_logged_step(folder),
         logged_rounds=_logged_rounds(folder),
     )
+    reporting.checkpoint_interval.set(max(0, config.trainer.ckpt_interval))
+    return reporting
 
 
 def _pages(core: Core, metrics: Metrics, listener: Listener, waits: WaitWatch) -> Pages:
     """What the exporter shows: metrics, how the run does, and what it waits for."""
     channels = ChannelMetrics(metrics)
 
-    def render() -> bytes:
-        channels.update("coordinator", listener.statistics())
-        return metrics.render()
-
     def readiness() -> Health:
         is_ready = core.state in (RunState.RUNNING, RunState.DRAINING, RunState.ENDED)
         return Health(ok=is_ready, detail=core.state.value)
+
+    def render() -> bytes:
+        channels.update("coordinator", listener.statistics())
+        metrics.service_ready.set(readiness().ok)
+        return metrics.render()
 
     def why() -> bytes:
         return waits.page(asyncio.get_running_loop().time())

@@ -1,5 +1,6 @@
 """Scores of an evaluation round: collected sample by sample, reported once."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,10 +31,16 @@ class EvaluationRound:
     step: int
     tasks: Sequence[EvaluationTask]
     verdicts: dict[int, dict[int, Verdict]] = field(default_factory=lambda: defaultdict(dict))
+    began: float = field(default_factory=time.monotonic)
 
     def add(self, ordinal: int, index: int, verdict: Verdict) -> None:
         """Keep a sample's verdict; a repeated one changes nothing."""
         self.verdicts[ordinal].setdefault(index, verdict)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self.began
 
     @property
     def num_evaluated(self) -> int:

@@ -32,6 +32,7 @@ def batch_figures(order: Sequence[Place]) -> dict[str, float]:
     return {
         "train/mean_reward": float(rewards.mean()),
         "reward/avg_raw_reward": float(rewards.mean()),
+        "reward/std_raw_reward": float(rewards.std()),
         "reward/mean_positive_reward": float(np.maximum(rewards, 0).mean()),
         f"reward/avg_pass_at_{group_size}": float(np.mean([bool((group > 0).any()) for group in groups])),
         "reward/zero_variance_groups": float(np.mean([group.min() == group.max() for group in groups])),

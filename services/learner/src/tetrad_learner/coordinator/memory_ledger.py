@@ -63,6 +63,11 @@ class MemoryLedger:
         self._held = metrics.gauges(
             "device_held_bytes", "Bytes that the processes of a role held when a phase ended.", labels=labels
         )
+        self._bytes = metrics.gauges(
+            "memory_bytes",
+            "Bytes that the processes of a role report: of their GPUs, or of the host where they have none.",
+            labels={"role": labels["role"], "kind": closed(("used", "reserved"))},
+        )
         self._seconds = metrics.histograms(
             "device_phase_duration_seconds",
             "Seconds of a phase of the device lease.",
@@ -73,6 +78,7 @@ class MemoryLedger:
         """A process says what it holds."""
         if figures is not None:
             self._known[name] = _Known(role, figures)
+            self._show(role)
 
     def note_problem(self, name: str, problem: str) -> None:
         """A process says why it cannot obey; it says so again and again, people hear it once."""
@@ -82,7 +88,9 @@ class MemoryLedger:
 
     def forget(self, name: str) -> None:
         """A process is gone, and what it held with it."""
-        self._known.pop(name, None)
+        gone = self._known.pop(name, None)
+        if gone is not None:
+            self._show(gone.role)
 
     def enter(self, phase: DevicePhase, now: float) -> None:
         """Another phase begins: note what the former leaves. The same again changes nothing."""
@@ -112,6 +120,11 @@ class MemoryLedger:
         """Who holds how much now, for whoever looks for the memory that is missing."""
         held = (f"{name} {known.figures.used / GIB:.2f} GiB" for name, known in sorted(self._known.items()))
         return ", ".join(held) or "nobody has reported anything"
+
+    def _show(self, role: Role) -> None:
+        figures = [known.figures for known in self._known.values() if known.role is role]
+        self._bytes.with_labels(role=role.value, kind="used").set(sum(one.used for one in figures))
+        self._bytes.with_labels(role=role.value, kind="reserved").set(sum(one.reserved for one in figures))
 
     def _close(self, began: _Began, held: dict[str, int], *, seconds: float) -> None:
         row = self.rows.setdefault(began.phase, PhaseRow())

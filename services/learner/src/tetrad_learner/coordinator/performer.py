@@ -5,7 +5,7 @@ Owns the set of ranks, the open evaluation round and the samples on their way to
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -32,12 +32,14 @@ from tetrad_learner.coordinator.rows import mini_batch_ends
 from tetrad_learner.coordinator.run_folder import RunFolder
 from tetrad_learner.coordinator.sample_table import TableRow, rows_of
 from tetrad_learner.coordinator.shaping import shaping_of
+from tetrad_learner.coordinator.step_metrics import count_batch
 from tetrad_learner.coordinator.store import Store
 from tetrad_learner.coordinator.tasks import Tasks
 from tetrad_telemetry.logs import get_logger
 from tetrad_trajectories.errors import CheckpointError, CorruptJournalError
-from tetrad_trajectories.journal import JournalStep, places, prune, read_step, step_path, write_step
+from tetrad_trajectories.journal import JournalStep, Place, places, prune, read_step, step_path, write_step
 from tetrad_transport import Listener
+from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.leases import SampleFinished
 from tetrad_wire.messages.membership import DeviceOrder, WantedWeights
 from tetrad_wire.messages.steps import MoveState, PublishWeights, SaveCheckpoint
@@ -77,6 +79,8 @@ class Performer:
     rank_environment: Mapping[str, str]
     """What every rank is told, whatever this process was told by flags."""
     on_end: Callable[[ef.ChangeRun], None]
+    step_of: Callable[[PolicyVersion], int | None] = lambda _version: None
+    """The training step that made a version."""
     committer: Committer | None = None
     ranks: RankSet | None = None
     evaluation: EvaluationRound | None = None
@@ -88,6 +92,7 @@ class Performer:
     """By training step."""
     saving: Path | None = None
     """Temporary folder of the checkpoint that is being written."""
+    saving_since: float = 0.0
     checkpoint_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while checkpoint folders are changed or chosen among."""
 
@@ -178,7 +183,7 @@ class Performer:
         journal_hash = await asyncio.to_thread(write_step, path, step)
         self.journaled[effect.step] = step
         self.payloads.forget(effect.draws)
-        self.reporting.note(effect.step, batch_figures(order))
+        self._note_batch(effect.step, order)
         self.watch(effect.step).mark("sealed")
         self.handle(ev.StepJournaled(now=self.now(), step=effect.step, journal_hash=journal_hash))
 
@@ -195,7 +200,7 @@ class Performer:
                 self.handle(ev.CannotGoOn(now=self.now(), reason=reason))
                 return
             # Its figures went with the process that sealed it; where they were written, they are not written again.
-            self.reporting.note(effect.step, batch_figures(step.places))
+            self._note_batch(effect.step, step.places)
         await self._note_drawn(effect.step)
         if self.reporting.tables.is_due(effect.step):
             self.reporting.tables.open(effect.step, lineage=effect.lineage, rows=self._table_rows(step))
@@ -204,6 +209,10 @@ class Performer:
         )
         if not ranks.send(self.listener, dict(enumerate(orders)), self.now()):
             self.lose_ranks("a rank could not be reached")
+
+    def _note_batch(self, step: int, order: Sequence[Place]) -> None:
+        self.reporting.note(step, batch_figures(order))
+        self.reporting.note_batch(step, count_batch(order, step=step, step_of=self.step_of))
 
     async def _note_drawn(self, step: int) -> None:
         if self.committer is not None:
@@ -305,7 +314,7 @@ class Performer:
         except (OSError, sqlite3.Error) as error:
             self.fail_checkpoint(effect.step, f"{type(error).__name__}: {error}")
             return
-        self.saving = folder
+        self.saving, self.saving_since = folder, self.now()
         if not ranks.send(self.listener, SaveCheckpoint(step=effect.step, folder=str(folder)), self.now()):
             self.lose_ranks("a rank could not be reached")
 
@@ -328,6 +337,8 @@ class Performer:
             return
         log.info("checkpoint_written", step=step, folder=str(done.folder))
         self.reporting.checkpoint_time.set_to_current_time()
+        self.reporting.checkpoint_step.set(step)
+        self.reporting.steps.beside("checkpoint", seconds=self.now() - self.saving_since)
         self.handle(ev.CheckpointWritten(now=self.now(), step=step, folder=str(done.folder)))
 
     async def _seal(self, step: int, folder: Path) -> Checkpoint:

@@ -1,10 +1,12 @@
 """Everything the coordinator tells people: loggers, Prometheus metrics, the summary."""
 
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 from tetrad_learner.coordinator.core.tables import DropReason
 from tetrad_learner.coordinator.evaluation import EvaluationRound
@@ -12,13 +14,16 @@ from tetrad_learner.coordinator.figures import Stopwatch
 from tetrad_learner.coordinator.loggers.logger import MetricLogger
 from tetrad_learner.coordinator.metric_names import logged_names
 from tetrad_learner.coordinator.sample_table import SampleTables
+from tetrad_learner.coordinator.step_metrics import BatchCounts, StepMetrics
 from tetrad_telemetry.logs import get_logger
-from tetrad_telemetry.metrics import Metrics, closed
+from tetrad_telemetry.metrics import Capped, Metrics, closed
 
 log = get_logger(__name__)
 
 # Shown first in the console's line.
 LEADING: Sequence[str] = ("train/policy_loss", "train/kl_loss", "train/mean_reward")
+
+EVALUATED: Final = re.compile(r"eval/(?P<dataset>[^/]+)/mean_reward")
 
 
 class Reporting:
@@ -38,6 +43,7 @@ class Reporting:
         self._loggers = loggers
         self._samples_per_step, self._steps_per_epoch = samples_per_step, max(1, steps_per_epoch)
         self._figures: dict[int, dict[str, float]] = {}
+        self._batches: dict[int, BatchCounts] = {}
         self.tables = tables
         """Of samples of steps that are not reported yet."""
         self.logged_step = logged_step
@@ -48,22 +54,18 @@ class Reporting:
         """Samples of the steps that this process has reported; a run that goes on has more."""
         self.num_evaluated = 0
         self.evaluations: dict[int, dict[str, float]] = {}
-        self.steps = metrics.counter("steps_total", "Training steps executed.")
-        self.step_seconds = metrics.histogram("step_duration_seconds", "Wanted version to next published version.")
-        self.phases = metrics.histograms(
-            "phase_duration_seconds",
-            "Seconds of a step by phase.",
-            labels={"phase": closed(("generate", "journal", "train", "publish", "checkpoint"))},
-        )
-        self.reward_mean = metrics.gauge("reward_mean", "Mean reward of the newest step.")
-        self.loss = metrics.gauge("policy_loss", "Policy loss of the newest step.")
-        self.kl_loss = metrics.gauge("kl_loss", "KL loss of the newest step.")
-        self.entropy = metrics.gauge("entropy", "Policy entropy of the newest step, in nats.")
-        self.grad_norm = metrics.gauge("grad_norm", "Gradient norm of the newest step.")
-        self.learning_rate = metrics.gauge("learning_rate", "Learning rate of the newest step.")
+        self.steps = StepMetrics(metrics)
         self.version = metrics.gauge("weight_version", "Policy version that engines should run.")
-        self.eval_score = metrics.gauge("eval_score", "Mean reward of the newest evaluation.")
+        self.eval_score = metrics.gauges(
+            "eval_score",
+            "Mean reward of the newest evaluation: of a dataset, or of `all`.",
+            labels={"dataset": Capped()},
+        )
         self.checkpoint_time = metrics.gauge("last_checkpoint_timestamp_seconds", "When a checkpoint was completed.")
+        self.checkpoint_step = metrics.gauge("last_checkpoint_step", "Step of the checkpoint that was completed last.")
+        self.checkpoint_interval = metrics.gauge(
+            "checkpoint_interval_steps", "Steps from one checkpoint to the next; 0 where none is asked for."
+        )
         self.checkpoints_failed = metrics.counter("checkpoints_failed_total", "Checkpoints that could not be written.")
         self.samples = metrics.counters(
             "samples_total",
@@ -84,6 +86,10 @@ class Reporting:
         """Keep figures of a step until it is reported."""
         self._figures.setdefault(step, {}).update(figures)
 
+    def note_batch(self, step: int, batch: BatchCounts) -> None:
+        """Keep what a step trains on until it is reported."""
+        self._batches[step] = batch
+
     def note_drops(self, reasons: Iterable[DropReason]) -> None:
         """Count groups that have been dropped."""
         for reason in reasons:
@@ -96,9 +102,10 @@ class Reporting:
 
     def report_step(self, step: int, watch: Stopwatch) -> None:
         """Write the figures of a step whose new weights are out."""
-        figures, rows = self._figures.pop(step, {}), self.tables.take(step)
+        figures, rows, batch = self._figures.pop(step, {}), self.tables.take(step), self._batches.pop(step, None)
         # What was replayed on the way to this step is in the logs already.
         self._figures = {later: kept for later, kept in self._figures.items() if later > step}
+        self._batches = {later: kept for later, kept in self._batches.items() if later > step}
         if step <= self.logged_step or not figures:
             return
         self.logged_step = step
@@ -117,15 +124,19 @@ class Reporting:
         if rows:
             for logger in self._loggers:
                 logger.log_samples(step, rows)
-        self._export(head | figures, timings)
+        self.steps.show(head | figures | rates, timings)
+        if batch is not None:
+            self.steps.count(batch)
 
     def report_evaluation(self, round_: EvaluationRound, *, missing: int) -> Mapping[str, float]:
         """Write the scores of a round and return them."""
         scores = round_.metrics(missing=missing)
         self.num_evaluated += round_.num_evaluated
         self.evaluations[round_.step] = scores
-        if "eval/all/mean_reward" in scores:
-            self.eval_score.set(scores["eval/all/mean_reward"])
+        for name, score in scores.items():
+            if (found := EVALUATED.fullmatch(name)) is not None:
+                self.eval_score.with_labels(dataset=found["dataset"]).set(score)
+        self.steps.beside("evaluate", seconds=round_.age_s)
         if missing:
             log.warning("evaluation_incomplete", step=round_.step, missing=missing)
         if round_.step not in self.logged_rounds:
@@ -142,22 +153,6 @@ class Reporting:
     def _write(self, step: int, metrics: Mapping[str, float]) -> None:
         for logger in self._loggers:
             logger.log(step, metrics)
-
-    def _export(self, figures: Mapping[str, float], timings: Mapping[str, float]) -> None:
-        self.steps.inc()
-        self.step_seconds.observe(timings["timing/step"])
-        for phase in ("generate", "journal", "train", "publish"):
-            self.phases.with_labels(phase=phase).observe(timings[f"timing/{phase}"])
-        for name, gauge in (
-            ("train/mean_reward", self.reward_mean),
-            ("train/policy_loss", self.loss),
-            ("train/kl_loss", self.kl_loss),
-            ("policy/policy_entropy", self.entropy),
-            ("policy/grad_norm", self.grad_norm),
-            ("policy/policy_lr", self.learning_rate),
-        ):
-            if name in figures:
-                gauge.set(figures[name])
 
 
 def process_started_at() -> float:

@@ -60,9 +60,11 @@ class Coordinator:
         self._over = asyncio.Event()
         self._reports = RankReports(performer)
         self._last_tick = 0.0
+        self._seen_commits = 0
         performer.handle = self._handle
         performer.spawn = self._spawn
         performer.on_end = self._end
+        performer.step_of = core.versions.step_of
         performer.committer = self._committer = Committer(performer.store, performer.perform)
 
     async def run(self, drain: asyncio.Event) -> ExitCode:
@@ -330,6 +332,8 @@ class Coordinator:
         reporting = self._performer.reporting
         reporting.open_groups.set(self._core.groups.num_open)
         reporting.leases.set(len(self._core.leases.leases))
+        reporting.commits.inc(self._committer.num_commits - self._seen_commits)
+        self._seen_commits = self._committer.num_commits
 
     # ---- the end
 

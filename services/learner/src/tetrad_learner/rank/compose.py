@@ -63,8 +63,7 @@ def run_rank(settings: TrainerSettings, config: RunConfig, orders: Orders) -> in
     step = trainer.load(orders.load).step if orders.load is not None else 0
     shell = _shell(settings, config, trainer, link, incarnation=hello.incarnation)
     set_name = Incarnation(orders.set_name)
-    is_shared = config.trainer.placement.colocate_all
-    figures = memory_figures(trainer.ranks.device) if is_shared else None
+    figures = memory_figures(trainer.ranks.device)
     link.send(
         RankReady(rank=rank, world_size=world_size, incarnation=set_name, pid=os.getpid(), step=step, figures=figures)
     )
@@ -105,7 +104,7 @@ def _shell(
         copies=_device_copies(config, trainer, link, incarnation=incarnation),
         is_host_served=not serves_own_gpus_only(config) and not is_relayed(config, trainer.ranks.device),
         is_verified=config.generator.verify_sync,
-        figures=partial(memory_figures, trainer.ranks.device) if config.trainer.placement.colocate_all else None,
+        figures=partial(memory_figures, trainer.ranks.device),
     )
 
 

@@ -36,6 +36,7 @@ from tetrad_learner.trainer.selection import Selector
 from tetrad_learner.trainer.stopwatch import Stopwatch
 from tetrad_learner.trainer.subject import Subject
 from tetrad_learner.trainer.tokens import TrainedTokens
+from tetrad_learner.trainer.utilisation import peak_of, utilisation
 from tetrad_learner.trainer.value_step import ValueStep
 
 
@@ -94,10 +95,18 @@ class TrainingStep:
         if self._value_step is not None:
             metrics |= self._value_step.execute(subject, credit, known, monitor=monitor)
         metrics |= self._train_policy(subject, known, verdict, credit, monitor)
+        seconds = monitor.watch.seconds()
         return StepResult(
-            metrics=metrics | {f"seconds_{name}": s for name, s in monitor.watch.seconds().items()},
+            metrics=metrics | {f"seconds_{name}": s for name, s in seconds.items()} | self._use(batch, seconds["step"]),
             advantages=credit.by_sample(subject.tokens, batch.sample_index),
         )
+
+    def _use(self, batch: StepBatch, seconds: float) -> dict[str, float]:
+        """How well this rank's GPU was used, where we know what it can do."""
+        parameters = sum(weight.numel() for weight in self._models.policy.parameters())
+        tokens = len(batch.token_ids) * batch.update_epochs
+        mfu = utilisation(parameters=parameters, tokens=tokens, seconds=seconds, peak=peak_of(self._ranks.device))
+        return {} if mfu is None else {"mfu": mfu}
 
     def _subject(self, batch: StepBatch) -> Subject:
         """Check the batch, and take out of it what is known to teach nothing."""
