@@ -2,6 +2,8 @@
 #
 #   docker build -f deploy/containers/broadcaster.Dockerfile -t tetrad-broadcaster .
 #
+#   For engines on other GPUs: --build-arg EXTRAS='[groups]' --build-arg CONSTRAINTS=/dev/null
+#   --build-arg UV_TORCH_BACKEND=auto
 # BASE_IMAGE is any Debian or Ubuntu with Python 3.11 or 3.12 and its venv module.
 ARG BASE_IMAGE=python:3.12-slim-bookworm
 
@@ -17,13 +19,21 @@ COPY libs/config libs/config
 COPY libs/telemetry libs/telemetry
 COPY libs/runtime libs/runtime
 COPY libs/weights libs/weights
+COPY libs/devices libs/devices
 COPY services/broadcaster services/broadcaster
 RUN /opt/uv/bin/uv build --no-cache --all-packages --wheel --out-dir /wheels
 ARG CONSTRAINTS=constraints.txt
+# Which build of torch; a folder of wheels, where there is one, goes before.
+ARG UV_TORCH_BACKEND=cpu
+ARG UV_FIND_LINKS
+# Extras, [groups] for engines on other GPUs.
+ARG EXTRAS=""
+# Only that one needs torch.
+RUN test -n "$EXTRAS" || rm /wheels/tetrad_devices-*.whl
 # All our wheels by path: nothing of ours is looked for in an index.
 RUN /opt/uv/bin/uv venv --python "$(command -v python3)" /opt/tetrad \
-    && /opt/uv/bin/uv pip install --no-cache --compile-bytecode --python /opt/tetrad/bin/python \
-        --constraint "$CONSTRAINTS" "$(echo /wheels/tetrad_broadcaster-*.whl)" /wheels/*.whl
+    && env ${UV_FIND_LINKS:+-u UV_TORCH_BACKEND} /opt/uv/bin/uv pip install --no-cache --compile-bytecode --python /opt/tetrad/bin/python \
+        --constraint "$CONSTRAINTS" "$(echo /wheels/tetrad_broadcaster-*.whl)${EXTRAS}" /wheels/*.whl
 
 FROM ${BASE_IMAGE}
 RUN useradd --uid 10001 --create-home tetrad && install -d -o tetrad -g tetrad /outputs

@@ -22,6 +22,9 @@ COPY libs/devices libs/devices
 COPY libs/trajectories libs/trajectories
 COPY libs/algorithms libs/algorithms
 COPY libs/cli libs/cli
+# What `tetrad` starts Prometheus and Grafana with.
+COPY deploy/grafana deploy/grafana
+COPY deploy/prometheus deploy/prometheus
 COPY services/learner services/learner
 RUN /opt/uv/bin/uv build --no-cache --all-packages --wheel --out-dir /wheels
 ARG CONSTRAINTS=constraints.txt

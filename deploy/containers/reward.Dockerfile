@@ -16,6 +16,7 @@ COPY libs/transport libs/transport
 COPY libs/config libs/config
 COPY libs/telemetry libs/telemetry
 COPY libs/runtime libs/runtime
+COPY libs/weights libs/weights
 COPY services/reward services/reward
 RUN /opt/uv/bin/uv build --no-cache --all-packages --wheel --out-dir /wheels
 ARG CONSTRAINTS=constraints.txt
