@@ -25,7 +25,7 @@ endif
 TORCH_BACKEND ?= cpu
 TORCH_ARGUMENTS ?= $(if $(UV_FIND_LINKS),,--torch-backend=$(TORCH_BACKEND))
 
-.PHONY: help setup demo test test-long test-node-reward test-sglang test-security check-dashboards lint typecheck check up down status watch why logs scale plan doctor bench docs clean dashboards
+.PHONY: help setup demo test test-long test-node-reward test-sglang test-security check-dashboards check-containers lint typecheck check up down status watch why logs scale plan doctor bench docs clean dashboards
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -63,6 +63,10 @@ test-sglang: $(SGLANG_STAMP)  ## The engine's conformance suite against the real
 test-security: $(STAMP)  ## Strangers, thieves and liars at running services, and a whole run under keys
 	$(BIN)/python -m pytest -q tests/security tests/unit/transport/test_keys.py tests/unit/transport/test_gate.py \
 		tests/unit/runtime/test_audit.py tests/unit/runtime/test_wiring.py $(PYTEST_ARGUMENTS)
+
+check-containers: $(STAMP)  ## Lint images and compose files, build the images and run a few steps in them (root, buildah)
+	$(BIN)/python -m pytest -q tests/packaging/test_containers.py
+	$(BIN)/python tools/check_containers.py $(ARGS)
 
 check: $(STAMP) lint typecheck  ## Lint, types, import rules, sizes and declared dependencies only
 
