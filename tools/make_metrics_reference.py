@@ -19,6 +19,7 @@ from tetrad_learner.coordinator.reporting import Reporting
 from tetrad_learner.coordinator.reward_swaps import RewardSwapMetrics
 from tetrad_learner.coordinator.sample_table import SampleTables
 from tetrad_learner.coordinator.wait_watch import WaitMetrics
+from tetrad_learner.host.metrics import HostMetrics
 from tetrad_reward.metrics import RewardMetrics
 from tetrad_rollout.metrics import RolloutMetrics
 from tetrad_runtime.channels import ChannelMetrics
@@ -148,6 +149,7 @@ def render() -> str:
 def recorded() -> dict[str, list[Row]]:
     """Every metric by service."""
     learner, rollout, reward = RecordingMetrics("learner"), RecordingMetrics("rollout"), RecordingMetrics("reward")
+    host = RecordingMetrics("host")
     broadcaster = RecordingMetrics("broadcaster", scope="broadcast")
     launcher = RecordingMetrics("launcher", scope="supervisor")
     LauncherMetrics(LAUNCHED, launcher)
@@ -159,7 +161,8 @@ def recorded() -> dict[str, list[Row]]:
     RolloutMetrics(rollout)
     RewardMetrics(reward)
     BroadcasterMetrics(broadcaster)
-    return {one.service: one.rows for one in (learner, rollout, reward, broadcaster, launcher)}
+    HostMetrics(host)
+    return {one.service: one.rows for one in (learner, rollout, reward, broadcaster, host, launcher)}
 
 
 def _table(rows: Sequence[Row]) -> str:

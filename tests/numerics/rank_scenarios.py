@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,11 @@ import torch.distributed as dist
 from numerics.algorithm_cases import CASES, LORA, all_weights, case_options, executed
 from numerics.trainer_builders import AStep, exported, last_gradient, options
 
+from tetrad_learner.rank.shared_fill import SharedFill
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_learner.trainer.errors import NonFiniteError, RankDisagreementError
 from tetrad_learner.trainer.options import AlgorithmOptions, RowLayout
-from tetrad_learner.trainer.ranks import join, leave
+from tetrad_learner.trainer.ranks import Ranks, join, leave
 
 KL = AlgorithmOptions(use_kl_loss=True, kl_loss_coef=0.1)
 MANY = AStep(num_groups=3, group_size=3, num_mini_batches=3, update_epochs=2, seed=3)
@@ -148,6 +150,35 @@ def gathering(out: Path) -> None:
     record(out, f"gathered-{WORLD}", gathered.numpy(), {})
 
 
+class Told:
+    """Says in a collective of its own which ranks take part, as exporting does."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+
+    def fill(self, buffer: np.ndarray | None) -> None:
+        took_part = self._ranks.sum(torch.tensor([1], dtype=torch.uint8))
+        if buffer is not None:
+            buffer[:] = took_part.numpy()
+
+
+def shared_fills(out: Path) -> None:
+    """Rank 0 has no buffer, then one, and fills it from another thread."""
+    ranks, buffer = join(device="cpu", timeout_s=60.0), np.zeros(1, np.uint8)
+    without, having = SharedFill(ranks, Told(ranks)), SharedFill(ranks, Told(ranks))
+    if RANK == 0:
+        without.give_up()
+        thread = threading.Thread(target=having.fill, args=(buffer,))
+        thread.start()
+        thread.join()
+        having.give_up()
+        joined = 1
+    else:
+        joined = 10 * without.join() + having.join()
+    seen = ranks.gather(torch.tensor([joined]))
+    record(out, f"shared-fills-{WORLD}", np.array([*seen.tolist(), int(buffer[0])]), {})
+
+
 def record(out: Path, name: str, array: np.ndarray, metrics: dict[str, float]) -> None:
     """Keep rank 0's view."""
     if RANK == 0:
@@ -179,6 +210,7 @@ def main() -> None:
     if is_alone and not become_ranks(3, out / "store"):
         return
     gathering(out)
+    shared_fills(out)
     algorithms(tied, reference, out)
     if is_alone:
         return

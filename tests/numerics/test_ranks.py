@@ -92,6 +92,16 @@ def test_what_is_gathered_comes_in_the_order_of_ranks(results: Path, results_of_
     assert three.tolist() == [[1.0, 1.0], [2.0, 2.0], [2.0, 2.0]]
 
 
+def test_a_rank_0_without_a_buffer_leaves_nobody_waiting_and_the_next_one_is_filled_by_all(
+    results: Path, results_of_three: Path
+) -> None:
+    two, three = (np.load(out / f"shared-fills-{n}.npz")["array"] for n, out in ((2, results), (3, results_of_three)))
+
+    # Every other rank has heard of the second filling only, in which all took part.
+    assert two.tolist() == [1, 1, 2]
+    assert three.tolist() == [1, 1, 1, 3]
+
+
 @pytest.mark.parametrize("kind", ["tied", "untied"])
 def test_two_ranks_give_the_gradient_of_one(results: Path, kind: str, request: pytest.FixtureRequest) -> None:
     step = dataclasses.replace(MANY, num_mini_batches=1, update_epochs=1)

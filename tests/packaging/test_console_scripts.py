@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-SCRIPTS = ("tetrad", "tetrad-broadcaster", "tetrad-learner", "tetrad-reward", "tetrad-rollout")
+SCRIPTS = ("tetrad", "tetrad-broadcaster", "tetrad-host", "tetrad-learner", "tetrad-reward", "tetrad-rollout")
 HEAVY = ("torch", "transformers", "sglang", "pyarrow")
 ASK_FOR_HELP = """
 import sys

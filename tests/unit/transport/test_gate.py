@@ -11,7 +11,7 @@ from tetrad_wire.messages.membership import Role
 from tetrad_wire.messages.refusals import RefusalCode
 
 SAID_BY_LISTENERS = {
-    *("desired", "refused", "lease_granted", "lease_revoked", "samples_acknowledged"),
+    *("desired", "run_described", "refused", "lease_granted", "lease_revoked", "samples_acknowledged"),
     *("episodes_opened", "episodes_refused", "episode_stepped"),
     *("version_accepted", "version_refused", "version_offered", "version_unavailable", "version_chunk"),
     *("link_echoed", "group_opened", "group_refused", "sending_ended"),

@@ -42,6 +42,7 @@ BUILTINS: Final[Mapping[str, Builtin]] = {
     "train": Builtin("tetrad_cli.commands.train:main", "run in the foreground; ends with the learner"),
     "eval": Builtin("tetrad_cli.commands.eval:main", "evaluate a checkpoint or a model; changes no file of a run"),
     "up": Builtin("tetrad_cli.commands.up:main", "start a run in the background"),
+    "agent": Builtin("tetrad_cli.commands.agent:main", "lend this host to a run of another one"),
     "down": Builtin("tetrad_cli.commands.down:main", "drain and stop a run"),
     "status": Builtin("tetrad_cli.commands.status:main", "show the processes of a run"),
     "watch": Builtin("tetrad_cli.commands.watch:main", "the same, live"),

@@ -62,7 +62,7 @@ def fleet(
     return [
         Role(
             name="learner",
-            argv=_module("tetrad_learner"),
+            argv=module("tetrad_learner"),
             stage=0,
             env={**computing, **shared, **skipping, "TETRAD_BIND": where.coordinator},
             on_exit=OnExit.ENDS_RUN,
@@ -73,7 +73,7 @@ def fleet(
         ),
         Role(
             name="broadcaster",
-            argv=_module("tetrad_broadcaster"),
+            argv=module("tetrad_broadcaster"),
             stage=1,
             env={**light, **shared, "TETRAD_BIND": where.broadcaster},
         ),
@@ -94,7 +94,7 @@ def reward_role(
     return Role(
         name="reward",
         label=label,
-        argv=_module("tetrad_reward"),
+        argv=module("tetrad_reward"),
         stage=1,
         replicas=0 if edition.endpoints else config.reward.num_replicas,
         max_replicas=MAX_REPLICAS,
@@ -122,7 +122,7 @@ def _shared(run_dir: Path, where: Places) -> dict[str, str]:
 def _rollouts(config: RunConfig, *, env: Mapping[str, str], gpus: tuple[tuple[str, ...], ...]) -> Role:
     return Role(
         name="rollout",
-        argv=_module("tetrad_rollout"),
+        argv=module("tetrad_rollout"),
         stage=2,
         # It loads its model meanwhile. It drains before the rewards go: its last turns are to be graded.
         start_stage=1,
@@ -134,5 +134,6 @@ def _rollouts(config: RunConfig, *, env: Mapping[str, str], gpus: tuple[tuple[st
     )
 
 
-def _module(name: str) -> tuple[str, ...]:
+def module(name: str) -> tuple[str, ...]:
+    """Return the command that runs a module by this very Python."""
     return (sys.executable, "-m", name)

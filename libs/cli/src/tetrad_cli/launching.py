@@ -9,6 +9,7 @@ from typing import Final
 from tetrad_cli.announce import redirect_output
 from tetrad_cli.fleet import child_environment, fleet
 from tetrad_cli.fresh_start import begin
+from tetrad_cli.host_fleet import Joining, host_fleet
 from tetrad_cli.launch.desk import Operation
 from tetrad_cli.launch.roles import Role
 from tetrad_cli.launch.session import Plan, launch
@@ -19,7 +20,9 @@ from tetrad_cli.prepared import Prepared
 from tetrad_cli.reward_resumed import with_current_reward
 from tetrad_cli.reward_swap import OPERATION, RewardSwap
 from tetrad_config import visible_gpus
+from tetrad_config.resolved import load_resolved
 from tetrad_telemetry import logs
+from tetrad_wire.messages.membership import RunDescribed
 
 LAUNCHER_LOG: Final = "launcher.log"
 
@@ -53,7 +56,7 @@ def launch_run(
         for notice in monitoring.notices():
             announce(f"note: {notice}")
 
-    bind = asked_bind(os.environ)
+    bind = prepared.listen or asked_bind(os.environ)
     plan = Plan(
         run=prepared.config.trainer.run_name,
         run_dir=prepared.run_dir,
@@ -87,6 +90,33 @@ def _swaps(run_dir: Path, where: Places) -> Mapping[str, Operation]:
         has_keys=KEYS in os.environ,
     )
     return {OPERATION: swap.perform}
+
+
+def launch_host(run: RunDescribed, joining: Joining, *, run_dir: Path, announce: Callable[[str], None]) -> int:
+    """Run this host's part of a run of another host to its end, and return the exit code."""
+    config_path = run_dir / "config.yaml"
+
+    def roles(runtime: Path) -> list[Role]:
+        config = load_resolved(config_path)
+        return host_fleet(config, joining, run_dir=run_dir, runtime_dir=runtime, gpus=visible_gpus(os.environ))
+
+    def on_claimed() -> None:
+        config_path.write_text(run.config)
+        log_path = run_dir / "logs" / LAUNCHER_LOG
+        log_path.parent.mkdir(exist_ok=True)
+        _log_to(log_path, is_background=False)
+
+    return launch(
+        Plan(
+            run=f"{run.name} on {joining.name}",
+            run_dir=run_dir,
+            roles=roles,
+            env=child_environment(os.environ),
+            announce=announce,
+            on_claimed=on_claimed,
+            on_up=lambda: announce(f"{joining.name} is up"),
+        )
+    )
 
 
 def _introduced(monitoring: Monitoring, announce: Callable[[str], None]) -> Sequence[Role]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tetrad_cli.joining import reachable
+from tetrad_cli.places import BIND
 from tetrad_cli.run_options import RunOptions
 from tetrad_config import (
     LoadedConfig,
@@ -31,6 +33,8 @@ class Prepared:
     loaded: LoadedConfig
     skip_step: int | None = None
     """Poisoned training step that the run goes on without."""
+    listen: str | None = None
+    """Endpoint at which other hosts reach the run."""
 
     @property
     def config(self) -> RunConfig:
@@ -64,7 +68,18 @@ def prepare(options: RunOptions, *, environ: Mapping[str, str]) -> Prepared:
         lines = [f"  {refusal}" for refusal in refusals] + [f"  to run it here: {fix}" for fix in fixes if fix]
         raise ConfigFault("this machine cannot run it as it is:\n" + "\n".join(lines))
     _refuse_damaged(Path(loaded.config.trainer.policy.model.path))
-    return Prepared(loaded, options.skip_step)
+    return Prepared(loaded, options.skip_step, _listen(options, loaded.config, environ))
+
+
+def _listen(options: RunOptions, config: RunConfig, environ: Mapping[str, str]) -> str | None:
+    if options.listen is not None:
+        return reachable(options.listen, environ)
+    if (num_hosts := config.trainer.placement.policy_num_nodes) > 1 and BIND not in environ:
+        raise ConfigFault(
+            f"trainer.placement.policy_num_nodes={num_hosts}: say where the other hosts reach this one, with --listen "
+            "tcp://ADDRESS:PORT, and start `tetrad agent --join` on them"
+        )
+    return None
 
 
 def _refuse_damaged(model: Path) -> None:

@@ -26,6 +26,8 @@ class RunOptions:
     overrides: tuple[str, ...]
     skip_step: int | None = None
     """Poisoned training step that the run goes on without."""
+    listen: str | None = None
+    """Endpoint at which other hosts reach the run; None where all of it is on this one."""
 
     @property
     def is_empty(self) -> bool:
@@ -50,6 +52,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="OVERRIDE", help="a.b=c, +a.b=c, ~a.b, +experiment=NAME; in any number"
+    )
+
+
+def add_listen(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of commands whose run other hosts may join; `parse_run_options` reads it."""
+    parser.add_argument(
+        "--listen", metavar="tcp://ADDRESS:PORT", help="let other hosts join by `tetrad agent --join` at this address"
     )
 
 
@@ -81,5 +90,6 @@ def parse_run_options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> t
         config_name=arguments.config_name,
         overrides=tuple(overrides),
         skip_step=getattr(arguments, "skip_step", None),
+        listen=getattr(arguments, "listen", None),
     )
     return options, arguments

@@ -16,6 +16,7 @@ from tetrad_config.plan_text import render
 from tetrad_config.process import (
     BroadcasterSettings,
     CoordinatorSettings,
+    HostSettings,
     LogFormat,
     LogLevel,
     RewardSettings,
@@ -34,6 +35,7 @@ __all__ = [
     "BroadcasterSettings",
     "ConfigError",
     "CoordinatorSettings",
+    "HostSettings",
     "LoadedConfig",
     "LogFormat",
     "LogLevel",

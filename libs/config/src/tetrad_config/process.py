@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -69,8 +69,8 @@ class ServiceSettings(BaseSettings):
     """How log lines are written: json or console."""
     log_level: LogLevel = LogLevel.INFO
     """Least level that is logged: debug, info, warning or error."""
-    allow_clear_tcp: bool = False
-    """Whether tcp endpoints are used without keys; on this host only."""
+    allow_clear_tcp: bool | Literal["network"] = False
+    """Whether tcp endpoints are used without keys: on this host only, or with `network` in a private network too."""
     keys: FilePath | None = None
     """Folder of keys, as `tetrad keys init` makes it: every tcp endpoint is used with them; none without it."""
 
@@ -103,6 +103,8 @@ class RolloutSettings(ServiceSettings):
     """How weights come: cuda_ipc, shared_memory, nccl or socket; auto takes the fastest that is proved to work."""
     broadcaster: Endpoint | None = None
     """Endpoint of the broadcaster; where it is known at the start, the link is tested before a model loads."""
+    relay: Endpoint | None = None
+    """Endpoint of this host's relay, which weights are taken from; the run's broadcaster unless set."""
 
 
 class RewardSettings(ServiceSettings):
@@ -129,6 +131,8 @@ class BroadcasterSettings(ServiceSettings):
     """Endpoint on which learner and rollouts reach the broadcaster."""
     group_host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]+$", max_length=253)] = "127.0.0.1"
     """Address of this host at which receivers of engines reach senders of weights (NCCL); loopback: this host only."""
+    is_relay: bool = False
+    """Whether versions come from the run's broadcaster, once for all engines of this host, and not from the learner."""
 
 
 class CoordinatorSettings(ServiceSettings):
@@ -140,6 +144,15 @@ class CoordinatorSettings(ServiceSettings):
     """Endpoint on which everyone reaches the coordinator."""
     skip_step: Annotated[int, Field(ge=1)] | None = None
     """Poisoned training step that the run goes on without; its samples are dropped."""
+
+
+class HostSettings(ServiceSettings):
+    """Settings of the process that starts the trainer ranks of another host than the coordinator's."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=64)] = "host-1"
+    """Name of this host; hosts of the learner are taken in the order of their names."""
+    coordinator: Endpoint
+    """Endpoint of the coordinator."""
 
 
 class TrainerSettings(ServiceSettings):
@@ -156,6 +169,7 @@ SERVICES: tuple[type[ServiceSettings], ...] = (
     RewardSettings,
     BroadcasterSettings,
     CoordinatorSettings,
+    HostSettings,
     TrainerSettings,
 )
 """Every settings class; together they are the flat `TETRAD_*` variables."""

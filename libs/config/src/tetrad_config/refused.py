@@ -105,7 +105,6 @@ _ROPE: Final = "the model's own rotary embedding is used"
 
 NOT_BUILT: Final[Mapping[str, Refusable]] = {
     "trainer.strategy": Refusable(("fsdp2",), "fsdp2 is the only strategy that is built"),
-    "trainer.placement.policy_num_nodes": Refusable((1,), "a learner on several hosts is not built yet"),
     "trainer.placement.colocate_policy_ref": Refusable((True,), "the reference always runs on the policy's ranks"),
     "trainer.critic.model.lora.rank": Refusable((0,), _CRITIC),
     "trainer.policy.model.lora.init_method": Refusable(("kaiming", "gaussian"), _LORA_INIT),

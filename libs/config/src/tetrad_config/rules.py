@@ -193,6 +193,16 @@ def _batched_means_one_turn(config: RunConfig) -> Iterator[Problem]:
         yield Problem(key="generator.batched", message=message)
 
 
+def _several_hosts_are_not_colocated(config: RunConfig) -> Iterator[Problem]:
+    placement = config.trainer.placement
+    if placement.policy_num_nodes > 1 and placement.colocate_all:
+        message = (
+            f"{placement.policy_num_nodes} hosts with trainer.placement.colocate_all: engines that share GPUs with "
+            "ranks of another host are not built; set trainer.placement.colocate_all=false"
+        )
+        yield Problem(key="trainer.placement.policy_num_nodes", message=message)
+
+
 def _colocation_is_possible(config: RunConfig) -> Iterator[Problem]:
     if not config.trainer.placement.colocate_all:
         return
@@ -341,6 +351,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _overlong_buffer_fits,
     _input_holds_the_prompt,
     _batched_means_one_turn,
+    _several_hosts_are_not_colocated,
     _colocation_is_possible,
     _the_engine_can_be_split,
     _resume_is_clear,

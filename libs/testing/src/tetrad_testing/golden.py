@@ -49,6 +49,7 @@ def split(data: bytes) -> list[bytes]:
 _REPLIES: Final = frozenset(
     {
         "desired",
+        "run_described",
         "episodes_opened",
         "episodes_refused",
         "episode_stepped",

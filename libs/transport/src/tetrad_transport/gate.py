@@ -19,11 +19,23 @@ Lookup = Callable[[PublicKey], Grant | None]
 MEMBERS: Final = frozenset({KeyRole.TRAINER, KeyRole.ROLLOUT, KeyRole.REWARD, KeyRole.BROADCASTER})
 _TRAINER: Final = frozenset({KeyRole.TRAINER})
 _ROLLOUT: Final = frozenset({KeyRole.ROLLOUT})
+# A relay has the key of the broadcaster whose agent it is.
+_READERS: Final = frozenset({KeyRole.ROLLOUT, KeyRole.BROADCASTER})
+KEY_OF: Final[Mapping[membership.Role, KeyRole]] = {
+    membership.Role.TRAINER: KeyRole.TRAINER,
+    membership.Role.HOST: KeyRole.TRAINER,
+    membership.Role.ROLLOUT: KeyRole.ROLLOUT,
+    membership.Role.REWARD: KeyRole.REWARD,
+    membership.Role.BROADCASTER: KeyRole.BROADCASTER,
+    membership.Role.RELAY: KeyRole.BROADCASTER,
+}
+"""Whose key a member of each role has."""
 
 MAY_SEND: Final[Mapping[type[msgspec.Struct], frozenset[KeyRole]]] = {
     membership.Hello: MEMBERS,
     membership.Heartbeat: MEMBERS,
     membership.Bye: MEMBERS,
+    membership.AskRun: _TRAINER,
     leases.LeasesRenewed: _ROLLOUT,
     leases.LeaseReturned: _ROLLOUT,
     leases.SampleFinished: _ROLLOUT,
@@ -31,9 +43,9 @@ MAY_SEND: Final[Mapping[type[msgspec.Struct], frozenset[KeyRole]]] = {
     episodes.StepEpisode: _ROLLOUT,
     episodes.CloseEpisodes: _ROLLOUT,
     weights.PublishVersion: _TRAINER,
-    weights.PullVersion: _ROLLOUT,
-    weights.PullChunk: _ROLLOUT,
-    weights.SegmentReleased: _ROLLOUT,
+    weights.PullVersion: _READERS,
+    weights.PullChunk: _READERS,
+    weights.SegmentReleased: _READERS,
     groups.TestLink: _ROLLOUT,
     groups.FormGroup: _ROLLOUT,
     groups.FollowSending: _ROLLOUT,
@@ -42,6 +54,7 @@ MAY_SEND: Final[Mapping[type[msgspec.Struct], frozenset[KeyRole]]] = {
     steps.StepCredited: _TRAINER,
     steps.StepExecuted: _TRAINER,
     steps.StepFailed: _TRAINER,
+    steps.RankFailed: _TRAINER,
     steps.WeightsPublished: _TRAINER,
     steps.PublishFailed: _TRAINER,
     steps.CheckpointCopied: _TRAINER,
@@ -54,7 +67,7 @@ MAY_SEND: Final[Mapping[type[msgspec.Struct], frozenset[KeyRole]]] = {
 # Process starts that one key may have at a time: replicas may share a key, restarts add to them.
 MAX_SESSIONS: Final = 1024
 # Named by the coordinator, and so the same for every rank of a set.
-_OF_A_SET: Final = (steps.RankReady,)
+_OF_A_SET: Final = (steps.RankReady, steps.RankFailed)
 
 
 class NotAllowedError(Exception):
@@ -113,7 +126,7 @@ class Gate:
 
 
 def _check_hello(hello: membership.Hello, grant: Grant) -> None:
-    if hello.role.value != grant.role.value:
+    if KEY_OF[hello.role] is not grant.role:
         reason = f"the key is of a {grant.role}, the peer says that it is a {hello.role}"
         raise NotAllowedError(RefusalCode.WRONG_ROLE, reason, grant)
     if not grant.is_for(hello.name):

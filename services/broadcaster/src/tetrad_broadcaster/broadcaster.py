@@ -30,6 +30,7 @@ from tetrad_weights.errors import WeightsError
 from tetrad_weights.group_orders import Send
 from tetrad_weights.owners import Process, is_alive, pid_space
 from tetrad_weights.ring import SegmentRing
+from tetrad_weights.segments import Segment
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.groups import FollowSending, FormGroup, LinkEchoed, TestLink
 from tetrad_wire.messages.weights import (
@@ -103,6 +104,16 @@ class Broadcaster:
             tasks.create_task(self._watch(), name="broadcaster-watch")
             while True:
                 self._hear(await self._listener.receive(), tasks)
+
+    def begin_holding(self, num_bytes: int) -> Segment:
+        """Return a segment for a version that comes by another way than from the learner; raise a WeightsError."""
+        self._shelf.make_way(pinned=self._rights.segments())
+        return self._ring.take(num_bytes, pinned={*self._rights.segments(), *self._shelf.segments()})
+
+    def hold(self, held: Held) -> None:
+        """Serve such a version, which is verified and in a segment that is no longer written."""
+        self._shelf.put(held)
+        self._on_change()
 
     async def drain(self, *, timeout_s: float) -> bool:
         """Refuse new versions and wait until idle; False if that took too long."""

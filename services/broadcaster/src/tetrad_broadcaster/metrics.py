@@ -77,7 +77,9 @@ class BroadcasterMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         transport = {"transport": closed(WeightTransport)}
-        self._versions = metrics.counters("versions_total", "Versions taken from the learner.", labels=transport)
+        self._versions = metrics.counters(
+            "versions_total", "Versions taken from the learner, or by a relay.", labels=transport
+        )
         self._offers = metrics.counters("offers_total", "Offers made to engines.", labels=transport)
         self._chunks = metrics.counters(
             "chunks_total", "Requests for a chunk of a version.", labels={"outcome": closed(ChunkOutcome)}
@@ -106,10 +108,10 @@ class BroadcasterMetrics:
             labels={"replica": Capped()},
         )
 
-    def version_taken(self, *, seconds: float) -> None:
-        """A version was cloned and verified."""
-        self._versions.with_labels(transport=WeightTransport.SHARED_MEMORY).inc()
-        self._duration.with_labels(transport=WeightTransport.SHARED_MEMORY, phase=Phase.GATHER).observe(seconds)
+    def version_taken(self, *, seconds: float, transport: WeightTransport = WeightTransport.SHARED_MEMORY) -> None:
+        """A version was cloned from the learner's segment, or fetched by a relay, and verified."""
+        self._versions.with_labels(transport=transport).inc()
+        self._duration.with_labels(transport=transport, phase=Phase.GATHER).observe(seconds)
 
     def version_offered(self, transport: WeightTransport) -> None:
         """An engine was told how it can have a version."""

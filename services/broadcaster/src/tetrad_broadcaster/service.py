@@ -8,6 +8,7 @@ from typing import Final
 
 from tetrad_broadcaster.broadcaster import Broadcaster
 from tetrad_broadcaster.metrics import BroadcasterMetrics
+from tetrad_broadcaster.relay import Relay
 from tetrad_config import BroadcasterSettings, RunConfig
 from tetrad_runtime.channels import ChannelMetrics
 from tetrad_runtime.exits import MachineFault
@@ -83,6 +84,16 @@ class _Service:
             incarnation=self._incarnation,
             group_host=settings.group_host,
         )
+        self._relay: Relay | None = None
+        if settings.is_relay:
+            self._relay = Relay(
+                self._broadcaster,
+                transport,
+                name=settings.name,
+                incarnation=self._incarnation,
+                timeout_s=config.generator.weight_sync_timeout,
+                metrics=self._metrics,
+            )
         self._member: Member | None = None
 
     async def run(self) -> None:
@@ -93,6 +104,8 @@ class _Service:
             async with serve(pages, host=self._settings.metrics_host, port=self._settings.metrics_port) as port:
                 await self._serve(port)
         finally:
+            if self._relay is not None:
+                self._relay.close()
             self._broadcaster.close()
             self._listener.close()
 
@@ -112,6 +125,8 @@ class _Service:
                 tasks.create_task(self._broadcaster.run(), name="broadcaster"),
                 tasks.create_task(watch_event_loop(self._registry), name="loop-lag"),
             ]
+            if self._relay is not None:
+                running.append(tasks.create_task(self._relay.run(), name="relay"))
             await self._drain.wait()
             await self._leave(member)
             for task in running:
@@ -128,7 +143,7 @@ class _Service:
 
     def _hello(self, metrics_url: str) -> Hello:
         return Hello(
-            role=Role.BROADCASTER,
+            role=Role.RELAY if self._settings.is_relay else Role.BROADCASTER,
             name=self._settings.name,
             incarnation=self._incarnation,
             endpoint=self._listener.endpoint,
@@ -152,6 +167,8 @@ class _Service:
             log.info("service_registered", run=desired.run)
         self._listener.stamp.run = self._ring.run = desired.run
         self._lifecycle.handle(Event.BECAME_READY)
+        if self._relay is not None:
+            self._relay.follow(desired)
         if desired.should_drain or desired.state.is_over:
             self._drain.set()
 

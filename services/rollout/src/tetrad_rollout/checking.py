@@ -6,6 +6,7 @@ from typing import Final
 from tetrad_config import RolloutSettings, RunConfig
 from tetrad_runtime.exits import ConfigFault, ExitCode
 from tetrad_runtime.wiring import check_wiring
+from tetrad_transport.endpoints import check_endpoint
 from tetrad_transport.keys import KeyRole
 
 MODEL_CONFIG: Final = "config.json"
@@ -17,6 +18,11 @@ TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "vocab.json")
 def check(settings: RolloutSettings, config: RunConfig) -> int:
     """Say what was found; raises ConfigFault naming what is missing."""
     check_wiring(settings, KeyRole.ROLLOUT)
+    if settings.relay is not None:
+        try:
+            check_endpoint(settings.relay, allow_clear_tcp=settings.allow_clear_tcp, has_keys=settings.keys is not None)
+        except ValueError as error:
+            raise ConfigFault(str(error)) from error
     model = Path(config.generator.model_name)
     check_model(model)
     print(f"ok: {settings.name} generates with {config.generator.backend} from {model}")

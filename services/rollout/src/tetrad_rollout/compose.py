@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -139,19 +140,18 @@ def _parts(
         clock=exporter.occupation,
         transports=links.transports,
         nccl=links.nccl,
+        relay=settings.relay or "",
         on_change=lambda: member.beat_now(),  # noqa: PLW0108 - the member is made below
         memory=EngineMemory.ASLEEP if isinstance(engine, LateEngine) else EngineMemory.AWAKE,
     )
     keeper.links.bytes_per_s.update(links.bytes_per_s)
-    device = None
-    if isinstance(engine, LateEngine):
-        device = DeviceKeeper(
-            engine,
-            keeper,
-            incarnation=hello.incarnation,
-            on_lost=lambda: service.forsake_all(),  # noqa: PLW0108 - the service is made below
-            on_change=lambda: member.beat_now(),  # noqa: PLW0108 - so is the member
-        )
+    device = _device(
+        engine,
+        keeper,
+        hello.incarnation,
+        on_lost=lambda: service.forsake_all(),  # noqa: PLW0108 - the service is made below
+        on_change=lambda: member.beat_now(),  # noqa: PLW0108 - so is the member
+    )
     service = RolloutService(
         incarnation=hello.incarnation,
         credit=hello.rollout.credit,
@@ -162,11 +162,7 @@ def _parts(
     )
     connection = transport.connect(settings.coordinator, name=hello.name)
     member = Member(
-        connection,
-        hello=hello,
-        pulse=service.pulse,
-        on_desired=service.on_desired,
-        on_message=service.on_message,
+        connection, hello=hello, pulse=service.pulse, on_desired=service.on_desired, on_message=service.on_message
     )
     shop = Workshop(
         engine=engine,
@@ -180,6 +176,20 @@ def _parts(
     )
     service.attach(member, shop)
     return _Parts(engine, keeper, service, connection)
+
+
+def _device(
+    engine: Engine,
+    keeper: WeightKeeper,
+    incarnation: Incarnation,
+    *,
+    on_lost: Callable[[], None],
+    on_change: Callable[[], None],
+) -> DeviceKeeper | None:
+    """What obeys the device lease; None for an engine that has its GPUs for itself."""
+    if not isinstance(engine, LateEngine):
+        return None
+    return DeviceKeeper(engine, keeper, incarnation=incarnation, on_lost=on_lost, on_change=on_change)
 
 
 def _renderer(config: RunConfig) -> Renderer:

@@ -95,6 +95,7 @@ class WeightKeeper:
         transports: Sequence[WeightTransport] = PREFERRED,
         memory: EngineMemory = EngineMemory.AWAKE,
         nccl: Nccl | None = None,
+        relay: str = "",
     ) -> None:
         self._engine = engine
         self._transport = transport
@@ -110,6 +111,7 @@ class WeightKeeper:
         self._attempt: asyncio.Task[bool] | None = None
         self._transports = tuple(transports)
         self._nccl = nccl
+        self._relay = relay
         self._wanted: WantedWeights | None = None
         self._run = RunId("")
         self._broadcaster = ""
@@ -124,7 +126,11 @@ class WeightKeeper:
     def follow(self, desired: Desired) -> None:
         """Note what is wanted now and where it can be had."""
         self._run = desired.run
-        if desired.broadcaster and desired.broadcaster != self._broadcaster:
+        if self._relay:
+            # A socket of this host: no key is asked for.
+            if not self._broadcaster:
+                self._connect(self._relay, PublicKey(""))
+        elif desired.broadcaster and desired.broadcaster != self._broadcaster:
             self._connect(desired.broadcaster, PublicKey(desired.broadcaster_key))
         elif self._connection is not None:
             self._connection.recognise(PublicKey(desired.broadcaster_key))

@@ -8,7 +8,14 @@ import os
 from collections.abc import Sequence
 
 from tetrad_cli.reported import reported
-from tetrad_cli.run_options import RunOptions, add_monitoring, add_run_options, add_skip_step, parse_run_options
+from tetrad_cli.run_options import (
+    RunOptions,
+    add_listen,
+    add_monitoring,
+    add_run_options,
+    add_skip_step,
+    parse_run_options,
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -23,6 +30,7 @@ def main(argv: Sequence[str]) -> int:
     add_monitoring(parser, default=False)
     add_run_options(parser)
     add_skip_step(parser)
+    add_listen(parser)
     options, arguments = parse_run_options(parser, argv)
     if arguments.show_config:
         return reported(lambda: _show(options))

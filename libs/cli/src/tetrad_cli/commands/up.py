@@ -9,7 +9,14 @@ import threading
 from collections.abc import Sequence
 from typing import Final, TextIO
 
-from tetrad_cli.run_options import RunOptions, add_monitoring, add_run_options, add_skip_step, parse_run_options
+from tetrad_cli.run_options import (
+    RunOptions,
+    add_listen,
+    add_monitoring,
+    add_run_options,
+    add_skip_step,
+    parse_run_options,
+)
 
 # Longer than all deadlines of the launcher together: this one only catches a launcher that hangs.
 START_DEADLINE_S: Final = 3600.0
@@ -24,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
     )
     add_run_options(parser)
     add_skip_step(parser)
+    add_listen(parser)
     add_monitoring(parser, default=True)
     options, arguments = parse_run_options(parser, argv)
     return start(options.or_endless_demo(), is_monitored=arguments.monitoring)
@@ -78,4 +86,6 @@ def _words(options: RunOptions, descriptor: int) -> list[str]:
         words.append(f"--config-name={options.config_name}")
     if options.skip_step is not None:
         words.append(f"--skip-step={options.skip_step}")
+    if options.listen is not None:
+        words.append(f"--listen={options.listen}")
     return [*words, *options.overrides]

@@ -100,6 +100,25 @@ def a_weight_progress(**changes: Changes) -> membership.WeightProgress:
     return membership.WeightProgress(**fields | changes)
 
 
+def a_ranks_order(**changes: Changes) -> membership.RanksOrder:
+    """One rank on each of two hosts, from the beginning."""
+    fields: dict[str, Any] = {
+        "incarnation": Incarnation("0011223344556677"),
+        "hosts": (INCARNATION,),
+        "ranks_per_host": 1,
+        "rendezvous": "10.0.0.1:29500",
+        "num_steps": 8,
+        "steps_per_epoch": 4,
+    }
+    return membership.RanksOrder(**fields | changes)
+
+
+def a_ranks_report(**changes: Changes) -> membership.RanksReport:
+    """They run."""
+    fields: dict[str, Any] = {"incarnation": Incarnation("0011223344556677"), "is_running": True}
+    return membership.RanksReport(**fields | changes)
+
+
 def a_heartbeat(**changes: Changes) -> membership.Heartbeat:
     """Of a certified rollout that holds one lease."""
     fields: dict[str, Any] = {
@@ -135,6 +154,18 @@ def a_desired(**changes: Changes) -> membership.Desired:
         "broadcaster": "ipc:///tmp/tetrad/broadcaster",
     }
     return membership.Desired(**fields | changes)
+
+
+def a_run_question(**changes: Changes) -> membership.AskRun:
+    """From another host."""
+    fields: dict[str, Any] = {"name": "host-1"}
+    return membership.AskRun(**fields | changes)
+
+
+def a_run_description(**changes: Changes) -> membership.RunDescribed:
+    """Of a run with a short file."""
+    fields: dict[str, Any] = {"run": RUN, "name": "demo", "config": "trainer:\n  seed: 42\n"}
+    return membership.RunDescribed(**fields | changes)
 
 
 def a_bye(**changes: Changes) -> membership.Bye:

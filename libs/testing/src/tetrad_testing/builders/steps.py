@@ -75,6 +75,16 @@ def a_credit(**changes: Changes) -> steps.StepCredited:
     return steps.StepCredited(**fields | changes)
 
 
+def a_failed_rank(**changes: Changes) -> steps.RankFailed:
+    """Rank 1 cannot publish."""
+    fields: dict[str, Any] = {
+        "rank": 1,
+        "incarnation": INCARNATION,
+        "reason": "publishing version 3: SegmentsBusyError: all 4 segments are being read",
+    }
+    return steps.RankFailed(**fields | changes)
+
+
 def a_failed_step(**changes: Changes) -> steps.StepFailed:
     """A loss that is not finite."""
     fields: dict[str, Any] = {

@@ -16,9 +16,17 @@ class Role(StrEnum):
     """The kinds of process."""
 
     TRAINER = "trainer"
+    """One rank of the learner."""
     ROLLOUT = "rollout"
+    """An engine and its episodes."""
     REWARD = "reward"
+    """Environments and graders."""
     BROADCASTER = "broadcaster"
+    """Has the newest versions from the learner, for every engine."""
+    RELAY = "relay"
+    """The broadcaster's agent on another host."""
+    HOST = "host"
+    """Starts the trainer ranks of a host that is not the coordinator's."""
 
 
 class CachePolicy(StrEnum):
@@ -156,6 +164,36 @@ class RewardOffer(msgspec.Struct, frozen=True, kw_only=True):
     """Which of the run's reward implementations it belongs to: 1 is the first; 0 stands by until a swap names it."""
 
 
+class RanksOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """The set of trainer ranks that should run now; each host named in it runs its part, any other runs none."""
+
+    incarnation: Incarnation
+    """Of the set; another one means that what ran before must end first."""
+    hosts: tuple[Incarnation, ...]
+    """Process starts of the hosts, in the order of nodes: the first is node 1, since node 0 is the coordinator's."""
+    ranks_per_host: int
+    """On each of them, and on the coordinator's."""
+    rendezvous: str
+    """HOST:PORT of the store at which torchrun on every host meets."""
+    num_steps: int
+    """Training steps of the whole run."""
+    steps_per_epoch: int
+    """Training steps of one pass over the data."""
+    load: str = ""
+    """Checkpoint folder to continue from; empty begins with the model."""
+
+
+class RanksReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What has become of a set of ranks on one host."""
+
+    incarnation: Incarnation
+    """Of the set."""
+    is_running: bool
+    """Whether this host's part was started and has not ended."""
+    reason: str = ""
+    """Why its part is over; empty while it runs."""
+
+
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
     """Registers a process start with the coordinator."""
 
@@ -255,6 +293,12 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it wants to leave once what it holds is done."""
     device: DeviceReport | None = None
     """What a colocated rollout's engine holds of its GPU; nil for everyone else."""
+    ranks: RanksReport | None = None
+    """The newest set of ranks on a host that was asked for one; nil for everyone else."""
+    activity: str = ""
+    """What a trainer rank does at the moment, in a few words; empty while it waits for an order."""
+    activity_s: float = 0.0
+    """Seconds that it has been doing this."""
     weights: WeightProgress | None = None
     """How far a rollout is with the wanted version; nil once it runs it."""
 
@@ -316,6 +360,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """A peer silent for this long is presumed dead."""
     device: DeviceOrder | None = None
     """What colocated engines may hold of their GPUs; nil where learner and engines share none."""
+    ranks: RanksOrder | None = None
+    """The trainer ranks that hosts should run; nil where there are none now, or none beside the coordinator's host."""
     should_drain: bool = False
     """Whether this peer should finish what it holds and leave."""
     should_register: bool = False
@@ -333,3 +379,20 @@ class Bye(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: Incarnation
     reason: str
     """For the log."""
+
+
+class AskRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody on another host asks what is run here; answered by RunDescribed. No membership is needed."""
+
+    name: str = ""
+    """Of the host that asks, for the log."""
+
+
+class RunDescribed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host must know before it can start anything."""
+
+    run: RunId
+    name: str
+    """Of the run's folder."""
+    config: str
+    """The resolved run file, as text."""

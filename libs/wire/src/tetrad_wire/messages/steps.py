@@ -132,6 +132,17 @@ class StepFailed(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the dumped batch."""
 
 
+class RankFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """A rank cannot go on: the others, which may be waiting for it, are ended with it at once."""
+
+    rank: int
+    """From 0."""
+    incarnation: Incarnation
+    """Of the set of ranks."""
+    reason: str
+    """What it did and what happened."""
+
+
 class PublishWeights(msgspec.Struct, frozen=True, kw_only=True):
     """Publish the current weights under a version; answered by WeightsPublished."""
 

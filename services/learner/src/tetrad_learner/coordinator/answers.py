@@ -3,6 +3,7 @@
 Owns the folder `dumped_evals/global_step_N_evals` and the names of the fields, which are SkyRL's.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Final
 
 from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_learner.coordinator.tasks import EvaluationTask, Tasks
+from tetrad_telemetry.logs import get_logger
 from tetrad_trajectories.atomic import written_atomically
 from tetrad_wire.ids import Draw
 from tetrad_wire.messages.leases import Lane, SampleFinished
+
+log = get_logger(__name__)
 
 FOLDER: Final = "dumped_evals"
 SCORES: Final = "aggregated_results.jsonl"
@@ -33,6 +37,20 @@ def write_answers(
         with written_atomically(folder / name) as path:
             path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     return folder
+
+
+async def keep_answers(
+    export_path: Path, *, step: int, tasks: Tasks, samples: Sequence[SampleFinished], scores: Mapping[str, float]
+) -> None:
+    """Write them beside the run, which does not end for want of them: answers are for people."""
+    try:
+        written = await asyncio.to_thread(
+            write_answers, export_path, step=step, tasks=tasks, samples=samples, scores=scores
+        )
+    except OSError as error:
+        log.warning("answers_not_written", step=step, folder=str(export_path), reason=str(error))
+    else:
+        log.info("answers_written", step=step, folder=str(written))
 
 
 def _file_name(task: EvaluationTask) -> str:

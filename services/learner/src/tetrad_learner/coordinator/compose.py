@@ -10,14 +10,13 @@ from pathlib import Path
 
 from tetrad_config import CoordinatorSettings, RunConfig
 from tetrad_config.correction import DynamicSamplingType
-from tetrad_config.process import PREFIX
-from tetrad_config.variables import variable_of
 from tetrad_learner.coordinator.checkpoints import Checkpoints
 from tetrad_learner.coordinator.core import Core, CoreConfig
 from tetrad_learner.coordinator.core.config import Sampling
 from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_learner.coordinator.core.skipping import SkipError, skipped
 from tetrad_learner.coordinator.evaluation import ALL
+from tetrad_learner.coordinator.hosts import host_address
 from tetrad_learner.coordinator.loading import Loading
 from tetrad_learner.coordinator.loggers.guarded import Failures
 from tetrad_learner.coordinator.loggers.opening import METRICS, check_loggers, open_loggers
@@ -35,8 +34,10 @@ from tetrad_learner.coordinator.store import Store
 from tetrad_learner.coordinator.summary import draw_curve, read_records, write_summary
 from tetrad_learner.coordinator.tasks import Tasks, hard_timeout_s
 from tetrad_learner.coordinator.wait_watch import PAGE, WaitMetrics, WaitWatch
+from tetrad_learner.rank_environment import LOOPBACK, rank_environment
 from tetrad_runtime.channels import ChannelMetrics
 from tetrad_runtime.exits import ConfigFault, DataFault, ExitCode
+from tetrad_runtime.network import interface_with
 from tetrad_runtime.wiring import open_transport
 from tetrad_telemetry.exporter import Health, Pages, serve
 from tetrad_telemetry.looplag import watch_event_loop
@@ -47,7 +48,7 @@ from tetrad_trajectories.errors import DatasetError
 from tetrad_transport import Listener, ZmqTransport
 from tetrad_transport.keys import KeyRole
 from tetrad_wire.ids import RunId
-from tetrad_wire.messages.membership import RunState
+from tetrad_wire.messages.membership import RunDescribed, RunState
 
 
 async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, drain: asyncio.Event) -> ExitCode:
@@ -78,7 +79,9 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
             store=store,
             registry=registry,
             tasks=tasks,
-            mailroom=Mailroom(listener, registry, tasks, secret=store.meta("secret") or ""),
+            mailroom=Mailroom(
+                listener, registry, tasks, secret=store.meta("secret") or "", about=_description(settings, registry.run)
+            ),
             listener=listener,
             checkpoints=checkpoints,
             loading=_loading(store, folder, checkpoints),
@@ -92,7 +95,7 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
             spawn=lambda _work: None,
             num_steps=_num_steps(config, training),
             steps_per_epoch=_steps_per_epoch(config, training),
-            rank_environment=rank_environment(settings, os.environ),
+            rank_environment=_rank_environment(settings, config),
             on_end=lambda _change: None,
         )
         core = _core(performer, epoch=listener.stamp.epoch)
@@ -160,22 +163,15 @@ def _pages(core: Core, metrics: Metrics, listener: Listener, waits: WaitWatch) -
     return Pages(metrics=render, health=health, readiness=readiness, others={PAGE: why})
 
 
-def rank_environment(settings: CoordinatorSettings, environ: Mapping[str, str]) -> dict[str, str]:
-    """What trainer ranks start from: our surroundings, and our settings however they were given."""
-    surroundings = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
-    told: dict[str, object] = {
-        "run_dir": settings.run_dir.absolute(),
-        "run_config": settings.run_config_path.absolute(),
-        "coordinator": settings.bind,
-        "log_format": settings.log_format,
-        "log_level": settings.log_level,
-        "allow_clear_tcp": settings.allow_clear_tcp,
-    }
-    if settings.keys is not None:
-        told["keys"] = settings.keys.absolute()
-    # Ranks of one host meet on loopback; gloo would otherwise ask the resolver for the host's own name.
-    meeting_place = {"GLOO_SOCKET_IFNAME": environ.get("GLOO_SOCKET_IFNAME", "lo")}
-    return surroundings | meeting_place | {variable_of(name): str(value) for name, value in told.items()}
+def _description(settings: CoordinatorSettings, run: RunId) -> RunDescribed:
+    return RunDescribed(run=run, name=settings.run_dir.name, config=settings.run_config_path.read_text())
+
+
+def _rank_environment(settings: CoordinatorSettings, config: RunConfig) -> dict[str, str]:
+    interface = LOOPBACK
+    if config.trainer.placement.policy_num_nodes > 1:
+        interface = interface_with(host_address(settings.bind))
+    return rank_environment(settings, os.environ, coordinator=settings.bind, interface=interface)
 
 
 def core_config(config: RunConfig, *, num_steps: int) -> CoreConfig:

@@ -1,5 +1,6 @@
 """Sends what the core decided to the peers it concerns, and remembers who waits for which answer."""
 
+import contextlib
 import hashlib
 import hmac
 from collections import defaultdict
@@ -15,6 +16,7 @@ from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Listener, PeerFullError, PeerGoneError, PeerId
 from tetrad_wire.ids import Incarnation, Token
 from tetrad_wire.messages.leases import LeaseRevoked, SampleAck, SampleFinished, SamplesAcknowledged
+from tetrad_wire.messages.membership import RanksOrder, RunDescribed
 
 log = get_logger(__name__)
 
@@ -26,11 +28,14 @@ Answer = tuple[GroupKey, int, Token]
 class Mailroom:
     """Outgoing mail of the coordinator. Nothing waits: a peer that cannot be reached is reported as lost."""
 
-    def __init__(self, listener: Listener, registry: Registry, tasks: Tasks, *, secret: str) -> None:
+    def __init__(
+        self, listener: Listener, registry: Registry, tasks: Tasks, *, secret: str, about: RunDescribed
+    ) -> None:
         self._listener = listener
         self._registry = registry
         self._tasks = tasks
         self._secret = secret.encode()
+        self._about = about
         self._askers: dict[Answer, list[PeerId]] = defaultdict(list)
         self._outgoing: dict[PeerId, list[SampleAck]] = defaultdict(list)
         self.undelivered: list[Token] = []
@@ -78,6 +83,16 @@ class Mailroom:
         for peer, acks in self._outgoing.items():
             self._send(peer, SamplesAcknowledged(acks=tuple(acks)))
         self._outgoing.clear()
+
+    def describe(self, peer: PeerId, *, reply_to: int) -> None:
+        """Say what is run here to somebody who asks before joining."""
+        with contextlib.suppress(PeerGoneError, PeerFullError):  # it asks again
+            self._listener.send_nowait(peer, self._about, reply_to=reply_to)
+
+    def order_ranks(self, order: RanksOrder | None) -> None:
+        """Tell the other hosts of the learner what to run."""
+        if self._registry.order_ranks(order):
+            self.tell_everyone()
 
     def tell_everyone(self) -> None:
         """Send the full desired state to every member."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tetrad_config import RunConfig
-from tetrad_learner.coordinator.answers import write_answers
+from tetrad_learner.coordinator.answers import keep_answers
 from tetrad_learner.coordinator.checkpoints import LEDGER, Checkpoint, Checkpoints
 from tetrad_learner.coordinator.committer import Committer
 from tetrad_learner.coordinator.core import effects as ef
@@ -19,6 +19,7 @@ from tetrad_learner.coordinator.core import events as ev
 from tetrad_learner.coordinator.core.keys import training
 from tetrad_learner.coordinator.evaluation import EvaluationRound
 from tetrad_learner.coordinator.figures import Stopwatch, batch_figures, drawn_figures
+from tetrad_learner.coordinator.hosts import HostsMissingError, placed
 from tetrad_learner.coordinator.loading import Loading
 from tetrad_learner.coordinator.mailroom import Mailroom
 from tetrad_learner.coordinator.memory_ledger import MemoryLedger
@@ -81,6 +82,8 @@ class Performer:
     on_end: Callable[[ef.ChangeRun], None]
     step_of: Callable[[PolicyVersion], int | None] = lambda _version: None
     """The training step that made a version."""
+    is_leaving: bool = False
+    """Whether this process is on its way out, and starts nothing more."""
     committer: Committer | None = None
     ranks: RankSet | None = None
     evaluation: EvaluationRound | None = None
@@ -99,8 +102,7 @@ class Performer:
     @property
     def world_size(self) -> int:
         """Trainer ranks."""
-        placement = self.config.trainer.placement
-        return placement.policy_num_nodes * placement.policy_num_gpus_per_node
+        return self.config.trainer.placement.num_ranks
 
     @property
     def is_saving(self) -> bool:
@@ -232,12 +234,15 @@ class Performer:
         try:
             async with self.checkpoint_lock:
                 start = await asyncio.to_thread(self.loading.choose, sealed=effect.sealed)
-        except CheckpointError as error:
+            placing = await placed(self.config, self.registry, self.listener.endpoint, is_over=lambda: self.is_leaving)
+        except (CheckpointError, HostsMissingError) as error:
             self.handle(ev.CannotGoOn(now=self.now(), reason=str(error)))
+            return
+        if placing is None:
             return
         log.info("ranks_starting", attempt=effect.attempt, step=start.step, checkpoint=str(start.folder or "none"))
         self.ranks = await start_ranks(
-            world_size=self.world_size,
+            placing,
             num_steps=self.num_steps,
             steps_per_epoch=self.steps_per_epoch,
             load=start.folder,
@@ -245,6 +250,7 @@ class Performer:
             environment=self.rank_environment,
             clock=self.now,
         )
+        self.mailroom.order_ranks(self.ranks.order)
 
     def lose_ranks(self, reason: str) -> None:
         """Give the set of ranks up: kill what is left of it, then tell the core."""
@@ -252,6 +258,7 @@ class Performer:
         if ranks is None:
             return
         log.error("ranks_lost", reason=reason, set=ranks.incarnation)
+        self.mailroom.order_ranks(None)
         self.saving = None
         if not ranks.is_complete:
             self.loading.note(ranks.load, is_loaded=False)
@@ -315,7 +322,7 @@ class Performer:
             self.fail_checkpoint(effect.step, f"{type(error).__name__}: {error}")
             return
         self.saving, self.saving_since = folder, self.now()
-        if not ranks.send(self.listener, SaveCheckpoint(step=effect.step, folder=str(folder)), self.now()):
+        if not ranks.send(self.listener, SaveCheckpoint(step=effect.step, folder=str(folder.absolute())), self.now()):
             self.lose_ranks("a rank could not be reached")
 
     def fail_checkpoint(self, step: int, reason: str) -> None:
@@ -375,21 +382,10 @@ class Performer:
             scores = self.reporting.report_evaluation(self.evaluation, missing=missing)
             self.spawn(self._note_score(effect.round, scores))
             if self.answers:
-                self.spawn(self._write_answers(effect.round, self.answers, scores))
+                folder, samples = self.config.trainer.export_path, self.answers
+                self.spawn(keep_answers(folder, step=effect.round, tasks=self.tasks, samples=samples, scores=scores))
         self.evaluation, self.answers = None, []
         self.handle(ev.EvaluationReported(now=self.now(), round=effect.round))
-
-    async def _write_answers(self, step: int, samples: list[SampleFinished], scores: Mapping[str, float]) -> None:
-        folder = self.config.trainer.export_path
-        try:
-            written = await asyncio.to_thread(
-                write_answers, folder, step=step, tasks=self.tasks, samples=samples, scores=scores
-            )
-        except OSError as error:
-            # Answers are for people; a run does not end for want of them.
-            log.warning("answers_not_written", step=step, folder=str(folder), reason=str(error))
-        else:
-            log.info("answers_written", step=step, folder=str(written))
 
     def _change_run(self, effect: ef.ChangeRun) -> None:
         log.info("run_changed", state=effect.state.value, reason=effect.reason)

@@ -12,12 +12,13 @@ from tetrad_learner.coordinator.performer import Performer
 from tetrad_learner.coordinator.rank_set import RankSet
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import PeerId
-from tetrad_wire.messages.membership import Role
+from tetrad_wire.messages.membership import Heartbeat, Hello, Role
 from tetrad_wire.messages.steps import (
     CheckpointCopied,
     CheckpointFailed,
     CheckpointSaved,
     PublishFailed,
+    RankFailed,
     RankReady,
     StateMoved,
     StatePlace,
@@ -32,6 +33,7 @@ log = get_logger(__name__)
 
 RANK_REPORTS: Final = (
     RankReady,
+    RankFailed,
     StepProgressed,
     StepCredited,
     StepExecuted,
@@ -65,6 +67,23 @@ class RankReports:
             reported.clear()
         self._have_all_failed.clear()
 
+    def give_up(self, reason: str) -> None:
+        """End the set: its ranks wait for each other, and none of them for a dead one longer than this."""
+        self.forget()
+        self._performer.lose_ranks(reason)
+
+    def take_beat(self, hello: Hello, beat: Heartbeat) -> None:
+        """Take what a rank says that it does, and what has become of a host's part of the set."""
+        ranks = self._performer.ranks
+        if ranks is None:
+            return
+        number = hello.name.removeprefix("trainer-")
+        if hello.role is Role.TRAINER and number.isdigit() and int(number) < ranks.world_size:
+            ranks.note(int(number), beat, self._performer.now())
+        report = beat.ranks
+        if report is not None and report.incarnation == ranks.incarnation and not report.is_running:
+            self.give_up(f"{hello.name} ({hello.host}): {report.reason}")
+
     def take(self, peer: PeerId, body: msgspec.Struct) -> None:
         """Take a report; one from a rank of another set is dropped."""
         ranks = self._performer.ranks
@@ -72,6 +91,9 @@ class RankReports:
             return
         if isinstance(body, RankReady):
             self._welcome(ranks, peer, body)
+        elif isinstance(body, RankFailed):
+            if body.incarnation == ranks.incarnation:
+                self.give_up(f"rank {body.rank}: {body.reason}; {ranks.waits(self._performer.now())}")
         elif peer in ranks.peers.values() or _is_handed_over(peer):
             ranks.heard_at = self._performer.now()
             self._take(ranks, body)

@@ -12,6 +12,7 @@ from tetrad_wire.messages.membership import (
     DeviceOrder,
     Heartbeat,
     Hello,
+    RanksOrder,
     RewardOffer,
     RewardRoute,
     Role,
@@ -58,6 +59,8 @@ class Registry:
     weights: WantedWeights | None = None
     device: DeviceOrder | None = None
     """What colocated engines may hold; None where there are none, and before this coordinator has decided."""
+    ranks: RanksOrder | None = None
+    """What the other hosts of the learner should run; None where there are none, and between two sets of ranks."""
     generation: int = 1
     members: dict[Incarnation, MemberRecord] = field(default_factory=dict)
     _by_role: dict[Role, dict[Incarnation, MemberRecord]] = field(default_factory=lambda: {role: {} for role in Role})
@@ -135,6 +138,13 @@ class Registry:
         self.device = order
         self.generation += 1
 
+    def order_ranks(self, order: RanksOrder | None) -> bool:
+        """Change what the other hosts of the learner should run; return whether that is news."""
+        is_new = order != self.ranks
+        self.ranks = order
+        self.generation += is_new
+        return is_new
+
     def grader_version(self, env_class: str, *, pinned: str = "") -> str | None:
         """The grader of a group: the pinned one while somebody offers it, else that of the current edition.
 
@@ -166,6 +176,7 @@ class Registry:
             run=self.run,
             weights=self.weights,
             device=self.device,
+            ranks=self.ranks,
             rewards=tuple(self._routes()),
             broadcaster=broadcaster.hello.endpoint if broadcaster else "",
             broadcaster_key=broadcaster.key if broadcaster else "",

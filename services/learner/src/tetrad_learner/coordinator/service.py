@@ -17,9 +17,11 @@ from tetrad_learner.coordinator.core.image import restore
 from tetrad_learner.coordinator.core.keys import GroupKey
 from tetrad_learner.coordinator.core.outcome import Outcome
 from tetrad_learner.coordinator.evaluation import Verdict
+from tetrad_learner.coordinator.exit_code import exit_code_of_run
 from tetrad_learner.coordinator.holder_processes import is_dead, is_here, process_of
 from tetrad_learner.coordinator.performer import Performer
 from tetrad_learner.coordinator.rank_reports import RANK_REPORTS, RankReports
+from tetrad_learner.coordinator.rank_set import RankSet
 from tetrad_learner.coordinator.samples import content_digest, to_payload
 from tetrad_learner.coordinator.store import InboxRow
 from tetrad_learner.coordinator.wait_watch import WaitWatch
@@ -35,7 +37,7 @@ from tetrad_wire.messages.leases import (
     LeasesRenewed,
     SampleFinished,
 )
-from tetrad_wire.messages.membership import Bye, Heartbeat, Hello, Role, RunState
+from tetrad_wire.messages.membership import AskRun, Bye, Heartbeat, Hello, Role, RunState
 
 log = get_logger(__name__)
 
@@ -84,7 +86,7 @@ class Coordinator:
                 await self._shut_down()
                 for task in (*workers, stop, over):
                     task.cancel()
-        return self._exit_code()
+        return exit_code_of_run(self._ended)
 
     @property
     def state(self) -> RunState:
@@ -136,6 +138,8 @@ class Coordinator:
                 self._handle(ev.LeaseGivenBack(now=self._now(), token=body.token, kind=body.kind, reason=body.reason))
             case Hello():
                 self._take_hello(delivery, body)
+            case AskRun():
+                self._performer.mailroom.describe(peer, reply_to=delivery.message.id)
             case Bye():
                 self._forget(body.incarnation, body.reason)
             case _ if isinstance(body, RANK_REPORTS):
@@ -242,6 +246,8 @@ class Coordinator:
                 performer.memory.note_problem(record.hello.name, beat.device.problem)
         elif record.hello.role is Role.BROADCASTER:
             self._handle(ev.BroadcasterHolds(now=now, versions=beat.holds))
+        else:
+            self._reports.take_beat(record.hello, beat)
         if performer.registry.generation != generation:
             self._tell(peer, record.hello.role)
         else:
@@ -294,7 +300,7 @@ class Coordinator:
             log.warning("coordinator_was_frozen", seconds=round(gap, 1))
             registry.extend(gap + registry.liveness_s)
             if self._performer.ranks is not None:
-                self._performer.ranks.heard_at += gap
+                self._performer.ranks.forgive(gap)
 
     def _check_members(self, now: float) -> None:
         performer = self._performer
@@ -305,10 +311,13 @@ class Coordinator:
             lost = ev.LeaseGivenBack(now=now, token=token, kind=FailureKind.INFRA, reason="the grant was not taken")
             self._handle(lost)
         if performer.ranks is not None:
-            fault = performer.ranks.fault(now, silence_s=RANK_SILENCE_S)
+            fault = performer.ranks.fault(now, silence_s=RANK_SILENCE_S) or self._lost_host(performer.ranks)
             if fault is not None:
-                self._reports.forget()
-                performer.lose_ranks(fault)
+                self._reports.give_up(fault)
+
+    def _lost_host(self, ranks: RankSet) -> str | None:
+        gone = [host for host in ranks.hosts if host not in self._performer.registry.members]
+        return f"{len(gone)} of {len(ranks.hosts)} other hosts of the ranks are gone" if gone else None
 
     def _bury_holders(self, now: float) -> None:
         """A colocated engine holds its memory until its process is dead, however silent it is."""
@@ -344,10 +353,12 @@ class Coordinator:
     async def _shut_down(self) -> None:
         """Make everything durable, end the ranks, let the last words out."""
         performer = self._performer
+        performer.is_leaving = True
         await self._committer.flush(FLUSH_S)
         await self._await_checkpoint()
         if performer.ranks is not None:
             ranks, performer.ranks = performer.ranks, None
+            performer.mailroom.order_ranks(None)
             await ranks.end()
         # What killed ranks left in shared memory belongs to nobody.
         sweep(performer.registry.run)
@@ -362,26 +373,13 @@ class Coordinator:
                 while performer.is_saving:  # noqa: ASYNC110 - it ends in a thread, or with the ranks
                     await asyncio.sleep(0.02)
 
-    def _exit_code(self) -> ExitCode:
-        if self._ended is None or self._ended.state is RunState.ENDED:
-            return ExitCode.OK
-        reason = self._ended.reason
-        log.critical("run_failed", reason=reason)
-        if "poisoned" in reason or "dropped" in reason or "dynamic sampling" in reason:
-            return ExitCode.DATA
-        if "nothing to load" in reason or "could not be written" in reason:
-            return ExitCode.ENVIRONMENT
-        if "engine" in reason:
-            return ExitCode.ENGINE
-        return ExitCode.PEER_LOST if "published" in reason else ExitCode.INTERNAL
-
 
 def _serves_others(role: Role) -> bool:
     """Whether the desired state of others names members of this role; a thousand rollouts are no news to each other."""
     match role:
         case Role.REWARD | Role.BROADCASTER:
             return True
-        case Role.ROLLOUT | Role.TRAINER:
+        case Role.ROLLOUT | Role.TRAINER | Role.RELAY | Role.HOST:
             return False
         case _:
             assert_never(role)

@@ -4,9 +4,13 @@ import os
 import signal
 import socket
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -17,6 +21,7 @@ from tetrad_learner.rank.exports import Exports
 from tetrad_learner.rank.link import Link, LinkDownError
 from tetrad_learner.rank.memory import memory_figures
 from tetrad_learner.rank.options import trainer_options
+from tetrad_learner.rank.self_test import Subject, self_test
 from tetrad_learner.rank.shell import RankShell
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_runtime.exits import ExitCode
@@ -26,9 +31,12 @@ from tetrad_transport.keys import KeyRole
 from tetrad_transport.membership import new_incarnation
 from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages.membership import Hello, Role
-from tetrad_wire.messages.steps import RankReady
+from tetrad_wire.messages.steps import RankFailed, RankReady
 
 log = logs.get_logger(__name__)
+
+# For the report of a failure to be read, and acted on.
+FAREWELL_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,23 +63,65 @@ def run_rank(settings: TrainerSettings, config: RunConfig, orders: Orders) -> in
     hello = _hello(rank)
     link = Link(settings.coordinator, hello, open_transport=partial(open_transport, settings, KeyRole.TRAINER))
     link.start()
+    with _reported(link, rank, orders):
+        trainer, shell = _loaded(settings, config, orders, link, hello)
+    figures = memory_figures(trainer.ranks.device)
+    link.send(
+        RankReady(
+            rank=rank,
+            world_size=world_size,
+            incarnation=Incarnation(orders.set_name),
+            pid=os.getpid(),
+            step=shell.step,
+            figures=figures,
+        )
+    )
+    link.does("")
+    try:
+        with _reported(link, rank, orders):
+            return _obey(shell)
+    finally:
+        if shell.close():
+            trainer.close()
+
+
+def _loaded(
+    settings: TrainerSettings, config: RunConfig, orders: Orders, link: Link, hello: Hello
+) -> tuple[Trainer, RankShell]:
+    """Prove that the ranks can work together, then load what they work on."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     options = trainer_options(config, device=device, num_steps=orders.num_steps, steps_per_epoch=orders.steps_per_epoch)
     if device == "cpu" and (options.sharding.cpu_offload or options.reference_sharding.cpu_offload):
         log.warning("cpu_offload_has_no_effect", reason="shards are in the host's memory already")
+    link.does("the self-test")
+    subject = Subject(run_config=settings.run_config_path, checkpoints=Path(config.trainer.ckpt_path))
+    self_test(subject, device=device, timeout_s=options.collective_timeout_s)
+    link.does("loading the model")
     trainer = Trainer.create(options)
     step = trainer.load(orders.load).step if orders.load is not None else 0
-    shell = _shell(settings, config, trainer, link, incarnation=hello.incarnation)
-    set_name = Incarnation(orders.set_name)
-    figures = memory_figures(trainer.ranks.device)
-    link.send(
-        RankReady(rank=rank, world_size=world_size, incarnation=set_name, pid=os.getpid(), step=step, figures=figures)
-    )
+    return trainer, _shell(settings, config, trainer, link, incarnation=hello.incarnation, step=step)
+
+
+@contextmanager
+def _reported(link: Link, rank: int, orders: Orders) -> Iterator[None]:
+    """Report whatever goes wrong within the block before anything is cleaned up: the other ranks wait for this one."""
     try:
-        return _obey(shell)
-    finally:
-        if shell.close():
-            trainer.close()
+        yield
+    except Exception as error:
+        _report_failure(link, rank, orders, error)
+        raise
+
+
+def _report_failure(link: Link, rank: int, orders: Orders, error: Exception) -> None:
+    """Tell the coordinator, and wait for it to end the whole set: the others may be in a collective with us."""
+    log.exception("rank_failed", activity=link.activity)
+    what = link.activity or "waiting for an order"
+    link.send(
+        RankFailed(
+            rank=rank, incarnation=Incarnation(orders.set_name), reason=f"{what}: {type(error).__name__}: {error}"
+        )
+    )
+    time.sleep(FAREWELL_S)
 
 
 def set_up_torch(config: RunConfig) -> None:
@@ -91,12 +141,13 @@ def _hello(rank: int) -> Hello:
 
 
 def _shell(
-    settings: TrainerSettings, config: RunConfig, trainer: Trainer, link: Link, *, incarnation: Incarnation
+    settings: TrainerSettings, config: RunConfig, trainer: Trainer, link: Link, *, incarnation: Incarnation, step: int
 ) -> RankShell:
     return RankShell(
         trainer,
         link,
         incarnation=incarnation,
+        step=step,
         update_epochs=config.trainer.update_epochs_per_batch,
         publish_timeout_s=config.generator.weight_sync_timeout,
         exports=Exports(trainer, dtype=config.generator.model_dtype.value, adapters_only=config.syncs_adapters_only),

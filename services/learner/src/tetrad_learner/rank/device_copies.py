@@ -10,15 +10,17 @@ import msgspec
 import torch
 
 from tetrad_devices.digest import SumTable
-from tetrad_devices.ring import DeviceRing
+from tetrad_devices.ring import DeviceRing, DeviceSegment
 from tetrad_learner.rank.exports import Exports
 from tetrad_learner.trainer.errors import RankDisagreementError
 from tetrad_learner.trainer.export import window
 from tetrad_learner.trainer.ranks import Ranks
 from tetrad_learner.trainer.stopwatch import Stopwatch
 from tetrad_weights.digest import DigestAlgorithm
+from tetrad_weights.errors import SegmentsBusyError, WeightsError
 from tetrad_weights.layout import Layout
 from tetrad_weights.manifest import from_digests
+from tetrad_weights.ring import LIMIT
 from tetrad_wire.messages.weights import DeviceHandle, Manifest
 
 
@@ -59,7 +61,7 @@ class DeviceCopies:
         """
         layout, watch = exports.layout, Stopwatch(self._ranks.device)
         adapter = exports.adapter(DigestAlgorithm.SUM64)
-        segment = self._ring.take(layout.num_bytes, pinned={self._newest})
+        segment = self._taken(layout.num_bytes)
         try:
             with watch.phase("fill"):
                 exports.fill_on_device(segment.buffer)
@@ -78,6 +80,20 @@ class DeviceCopies:
             fill_s=watch.seconds()["fill"],
             digest_s=watch.seconds()["digest"],
         )
+
+    def _taken(self, num_bytes: int) -> DeviceSegment:
+        """A buffer on every rank or on none: a rank without one would leave the others waiting for it."""
+        segment, failure = None, None
+        try:
+            segment = self._ring.take(num_bytes, pinned={self._newest})
+        except WeightsError as error:
+            failure = error
+        num_without = int(self._ranks.sum(torch.tensor([int(segment is None)])).item())
+        if segment is not None and num_without == 0:
+            return segment
+        if segment is not None:
+            segment.end_writing()
+        raise failure or SegmentsBusyError(busy=[f"some on {num_without} other ranks"], limit=LIMIT)
 
     def close(self) -> None:
         """Free the buffers."""

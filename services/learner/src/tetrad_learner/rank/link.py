@@ -6,6 +6,7 @@ The main thread computes for seconds at a time; heartbeats and progress must not
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -43,6 +44,7 @@ class Link:
         self._transport: ZmqTransport | None = None
         self._failure: BaseException | None = None
         self._is_registered = threading.Event()
+        self._activity, self._active_since = "", time.monotonic()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
 
     def start(self) -> None:
@@ -50,6 +52,15 @@ class Link:
         self._thread.start()
         if not self._is_registered.wait(START_TIMEOUT_S):
             raise LinkDownError(f"the coordinator at {self._endpoint} did not answer within {START_TIMEOUT_S:g} s")
+
+    def does(self, activity: str) -> None:
+        """Say what this rank does from now on; it goes with every heartbeat. Empty while it waits for an order."""
+        self._active_since, self._activity = time.monotonic(), activity
+
+    @property
+    def activity(self) -> str:
+        """What was said last."""
+        return self._activity
 
     def next_order(self) -> msgspec.Struct:
         """Wait for the coordinator's next order; raise LinkDownError once it is gone."""
@@ -92,12 +103,20 @@ class Link:
         self._member = Member(
             self._transport.connect(self._endpoint, name=self._hello.name),
             hello=self._hello,
-            pulse=lambda generation: Heartbeat(incarnation=self._hello.incarnation, generation=generation),
+            pulse=self._pulse,
             on_desired=self._on_desired,
             on_message=self._on_message,
             lost_after_s=LOST_AFTER_S,
         )
         await self._member.run()
+
+    def _pulse(self, generation: int) -> Heartbeat:
+        return Heartbeat(
+            incarnation=self._hello.incarnation,
+            generation=generation,
+            activity=self._activity,
+            activity_s=time.monotonic() - self._active_since,
+        )
 
     def _on_desired(self, _desired: Desired) -> None:
         self._is_registered.set()

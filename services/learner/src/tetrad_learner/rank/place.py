@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tetrad_learner.coordinator.rank_set import lock_path
+from tetrad_learner.torchrun import lock_path
 
 
 @contextmanager

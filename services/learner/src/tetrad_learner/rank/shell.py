@@ -16,6 +16,7 @@ from tetrad_learner.rank.evidence import write_evidence
 from tetrad_learner.rank.exports import Exports
 from tetrad_learner.rank.link import Link
 from tetrad_learner.rank.memory import memory_figures
+from tetrad_learner.rank.shared_fill import SharedFill
 from tetrad_learner.rank.step_warnings import warn_about
 from tetrad_learner.trainer.batch import StepBatch
 from tetrad_learner.trainer.checkpoint_copy import CheckpointWriter
@@ -67,6 +68,7 @@ class RankShell:
         link: Link,
         *,
         incarnation: Incarnation,
+        step: int,
         update_epochs: int,
         publish_timeout_s: float,
         exports: Exports,
@@ -79,6 +81,8 @@ class RankShell:
         self._trainer = trainer
         self._link = link
         self._incarnation = incarnation
+        self.step = step
+        """Training step whose weights were loaded."""
         self._update_epochs = update_epochs
         self._publish_timeout_s = publish_timeout_s
         self._evidence = evidence
@@ -100,6 +104,7 @@ class RankShell:
         """Do what the coordinator orders until the link is down."""
         while True:
             order = self._link.next_order()
+            self._link.does(activity_of(order))
             match order:
                 case ExecuteStep():
                     self._execute(order)
@@ -111,6 +116,7 @@ class RankShell:
                     self._move(order)
                 case _:
                     log.warning("order_not_for_a_rank", kind=type(order).__name__)
+            self._link.does("")
 
     def close(self) -> bool:
         """Remove the published segments; return whether nothing is under way any more."""
@@ -126,6 +132,7 @@ class RankShell:
         def on_progress(_progress: Progress) -> None:
             nonlocal num_done
             num_done += 1
+            self._link.does(f"{activity_of(order)} after micro-batch {num_done}")
             self._link.send(StepProgressed(rank=self._rank, step=order.step, num_micro_batches=num_done))
 
         try:
@@ -191,7 +198,9 @@ class RankShell:
         try:
             copy = None if self._copies is None else self._copies.make(self._exports)
         except WeightsError as error:
-            self._link.send(PublishFailed(version=order.version, reason=f"{type(error).__name__}: {error}"))
+            # On all ranks alike; one of them says so.
+            if self._rank == 0:
+                self._link.send(PublishFailed(version=order.version, reason=f"{type(error).__name__}: {error}"))
             return
         # Collective, and before the ranks part: later calls find it.
         adapter = self._exports.adapter(DigestAlgorithm.XXH3_128) if copy is None else copy.manifest.adapter
@@ -199,18 +208,20 @@ class RankShell:
         if self._rank == 0:
             self._link.send(self._published(order, copy, adapter, canary))
         elif self._is_host_served:
-            self._exports.fill(None)
+            SharedFill(self._trainer.ranks, self._exports).join()
 
     def _published(
         self, order: PublishWeights, copy: DeviceCopy | None, adapter: AdapterSpec | None, canary: Canary | None
     ) -> msgspec.Struct:
+        filling = SharedFill(self._trainer.ranks, self._exports) if self._is_host_served else None
+
         async def work(transport: ZmqTransport) -> Published:
             publisher = self._connected(transport, order)
             return await publisher.publish(
                 version=order.version,
                 step=order.step,
                 layout=self._exports.layout,
-                fill=self._exports.fill if self._is_host_served else None,
+                fill=filling.fill if filling is not None else None,
                 copy=copy,
                 adapter=adapter,
                 canary=canary,
@@ -220,6 +231,9 @@ class RankShell:
             done = self._link.run(work, timeout_s=self._publish_timeout_s + PUBLISH_SLACK_S)
         except (PublishError, WeightsError, WireError, TimeoutError) as error:
             return PublishFailed(version=order.version, reason=f"{type(error).__name__}: {error}")
+        finally:
+            if filling is not None:
+                filling.give_up()
         return WeightsPublished(
             version=order.version, digest=done.digest, num_bytes=done.num_bytes, seconds=done.seconds
         )
@@ -248,6 +262,21 @@ class RankShell:
         else:
             self._publisher.use(self._connection)
         return self._publisher
+
+
+def activity_of(order: msgspec.Struct) -> str:
+    """Say in a few words what a rank does that obeys an order."""
+    match order:
+        case ExecuteStep():
+            return f"executing step {order.step}"
+        case PublishWeights():
+            return f"publishing version {order.version}"
+        case SaveCheckpoint():
+            return f"copying the checkpoint of step {order.step}"
+        case MoveState():
+            return f"moving its state to the {order.place.value}"
+        case _:
+            return type(order).__name__
 
 
 def step_batch(order: ExecuteStep, update_epochs: int) -> StepBatch:
