@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +131,15 @@ class RunUnderTest:
                 return int(db.execute(query).fetchone()[0] or 0)
             except sqlite3.OperationalError:
                 return 0
+
+    def leases_by_replica(self) -> dict[str, int]:
+        """Leases that each rollout replica was ever granted, by its name."""
+        names = dict(re.findall(r"member_joined.*incarnation=(\S+).*name=(\S+)", self.log("learner")))
+        leases = "SELECT count(*) FROM leases WHERE engine = '{}'"
+        found = Counter({name: 0 for name in names.values() if name.startswith("rollout")})
+        for incarnation, name in names.items():
+            found[name] += self.count(leases.format(incarnation))
+        return {name: count for name, count in found.items() if count}
 
     def filled(self) -> int:
         """Samples in the inbox now."""
