@@ -157,8 +157,8 @@ class RunUnderTest:
         """Wait for a condition; fail naming it."""
         deadline = time.monotonic() + timeout_s
         while not condition():
-            assert self._process is not None
-            assert self._process.poll() is None, f"the run ended before {what}:\n{self.last_words()}"
+            is_over = self._process is not None and self._process.poll() is not None
+            assert not is_over, f"the run ended before {what}:\n{self.last_words()}"
             assert time.monotonic() < deadline, f"no {what} within {timeout_s:g} s:\n{self.last_words()}"
             time.sleep(0.01)
 
