@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine_models import endless
+from rollout import import_transformers
 from rollout_peers import a_config
 from rollout_site import Site
 from scaling_setting import Setting
@@ -43,6 +44,7 @@ async def measure_split_engine(setting: Setting, before: Mapping[str, float]) ->
 async def _rates(setting: Setting, sites: Sequence[Site], sides: Sequence[Sequence[Site]]) -> list[list[float]]:
     """Tokens a second of each side in each turn; sides take turns, the first turn of each is a warm-up."""
     rates: list[list[float]] = [[] for _ in sides]
+    import_transformers()
     try:
         await asyncio.gather(*(site.start(timeout_s=setting.clock.left_s) for site in sites))
         setting.clock.say(f"{', '.join(site.name for site in sites)}: ready")

@@ -1,5 +1,7 @@
 """Learner and generation side by side: the groups of the next step are made while the former step is trained."""
 
+import json
+
 import pytest
 from chaos.run_under_test import BATCH, GROUP_SIZE, NUM_STEPS, MakeRun, RunUnderTest
 
@@ -25,3 +27,7 @@ def test_steps_overlap_up_to_the_staleness_bound_and_never_beyond(make_run: Make
     assert run.count(LAG.format("> 1")) == 0
     assert run.count(LAG.format("IN (0, 1)")) == NUM_STEPS * BATCH * GROUP_SIZE
     assert run.leases_by_replica().keys() == {"rollout-0", "rollout-1"}
+    lines = [json.loads(line)["metrics"] for line in (run.run_dir / "metrics.jsonl").read_text().splitlines()]
+    timings = [value for metrics in lines for name, value in metrics.items() if name.startswith("timing/")]
+    assert timings
+    assert min(timings) >= 0
