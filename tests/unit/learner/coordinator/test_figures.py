@@ -128,7 +128,7 @@ def test_names_of_environments_are_capped_and_the_rest_is_counted() -> None:
     assert figures["environment/num_dropped_names"] == 6.0
 
 
-def test_what_a_step_took_while_the_former_one_was_trained_counts_there():
+def test_what_a_step_took_while_the_former_one_was_trained_counts_there() -> None:
     # Its batch was whole and sealed before the former step was published.
     watch = Stopwatch({"batched": 1.0, "sealed": 2.0, "wanted": 5.0, "executed": 9.0, "published": 10.0})
 
