@@ -39,7 +39,8 @@ async def split_server(folder: Path) -> AsyncIterator[Server]:
     """SGLang wants to know which cores its processes on a CPU may use."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SGLANG_CPU_OMP_THREADS_BIND", "|".join(map(str, range(SIZE))))
-        server = start_server(folder, tensor_parallel_size=SIZE)
+        # The other tests' server has its metrics in this process already, and names may be there once.
+        server = start_server(folder, tensor_parallel_size=SIZE, extra={"enable_metrics": False})
     yield server
     server.close()
 
