@@ -179,7 +179,7 @@ class Site:
         self.name, self.config, self.folder = name, config, folder
         self._seen = {"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}
         """GPUs of the replica, where it does not see all."""
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, mode=0o700)  # sockets are made in it
         self._broadcaster = f"ipc://{folder}/broadcaster"
         self._transport = ZmqTransport()
         self._coordinator = LeastCoordinator(self._transport, folder, broadcaster=self._broadcaster)
