@@ -52,7 +52,7 @@ class Setting:
     def of(cls, arguments: argparse.Namespace, *, part: str, folder: Path, clock: Clock) -> Self:
         """Read the command line."""
         folder.mkdir(parents=True)
-        tiny = Batch(num_prompts=4, num_samples=2, num_tokens=8)
+        tiny = Batch(num_prompts=2, num_tokens=8)
         return cls(
             part=part,
             folder=folder,
