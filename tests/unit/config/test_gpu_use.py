@@ -36,7 +36,22 @@ def test_split_engines_follow_the_learner_and_their_parts_share_the_weights(load
         ["rollout-0, part 1 of 2"],
         ["rollout-0, part 2 of 2"],
     ]
-    assert {held.what: held.num_bytes for held in gpus[4].uses[0].held} == {"weights": 500_000_000, "stage": 10**9}
+    first, second = (
+        {held.what: held.num_bytes for held in gpus[number].uses[0].held if held.what != "received version"}
+        for number in (4, 5)
+    )
+    assert first == second == {"weights": 500_000_000, "stage": 10**9}
+
+
+def test_versions_that_go_by_nccl_have_room_on_both_sides(load_tutorial):
+    def held(what, *overrides):
+        gpus = used(load_tutorial(*SPLIT, *overrides))
+        return [(gpu.name, use.process) for gpu in gpus for use in gpu.uses if what in [one.what for one in use.held]]
+
+    assert held("copies to send") == [("0", "broadcaster")]
+    assert held("received version") == [("4", "rollout-0"), ("5", "rollout-1")]
+    assert len(held("buffers to publish from")) == 4
+    assert held("copies to send", "generator.weight_sync_backend=gloo") == []
 
 
 def test_gpus_that_are_not_there_go_by_their_numbers(load_tutorial):

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tetrad_config.engine_gpus import gpus_of_engines, num_gpus_asked
-from tetrad_config.generator import Backend, DType
+from tetrad_config.generator import Backend, DType, WeightSyncBackend
 from tetrad_config.plan import FROZEN_BYTES_PER_PARAMETER, TRAINING_BYTES_PER_PARAMETER, Plan
 from tetrad_config.run import RunConfig
 
 # A rank publishes from one buffer while engines may still read the one before.
 PUBLISH_BUFFERS = 2
+# The broadcaster takes a version while it still sends the one before.
+RELAY_BUFFERS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +63,12 @@ def gpu_uses(
         asked = num_gpus_asked(config)
         names = (*visible[:asked], *(str(number) for number in range(len(visible), asked)))
     engines = gpus_of_engines(config, names)[: config.generator.num_inference_engines]
-    uses = {name: _rank(config, planned, rank, critic_parameters) for rank, name in enumerate(names[:ranks])}
+    uses = {name: [_rank(config, planned, rank, critic_parameters)] for rank, name in enumerate(names[:ranks])}
+    if _is_relayed(config):
+        copies = Held(what="copies to send", num_bytes=_buffers(config, planned, RELAY_BUFFERS))
+        uses[names[0]].append(Use(process="broadcaster", held=(copies,)))
     return tuple(
-        Gpu(name=name, uses=(*filter(None, [uses.get(name)]), *_engine_parts(config, planned, engines, name)))
-        for name in names
+        Gpu(name=name, uses=(*uses.get(name, ()), *_engine_parts(config, planned, engines, name))) for name in names
     )
 
 
@@ -79,9 +83,8 @@ def _rank(config: RunConfig, planned: Plan, rank: int, critic_parameters: int | 
         held.append(
             Held(what="critic", num_bytes=_share(critic_parameters, TRAINING_BYTES_PER_PARAMETER, planned.ranks))
         )
-    if trainer.placement.colocate_all:
-        published = _published(config, planned)
-        both = None if published is None else PUBLISH_BUFFERS * published
+    if trainer.placement.colocate_all or _is_relayed(config):
+        both = _buffers(config, planned, PUBLISH_BUFFERS)
         held.append(Held(what="buffers to publish from", num_bytes=both))
     return Use(process=f"rank {rank}", held=tuple(held), note="and activations, by turns" if _is_shared(config) else "")
 
@@ -92,15 +95,21 @@ def _engine_parts(config: RunConfig, planned: Plan, engines: Sequence[Sequence[s
     for number, gpus in enumerate(engines):
         if name not in gpus:
             continue
+        stage = Held(what="stage", num_bytes=_published(config, planned))
+        # Received on its first GPU, from where every part of the engine takes it.
+        received = Held(what="received version", num_bytes=_published(config, planned))
+        is_first = _is_relayed(config) and gpus.index(name) == 0
         part = f", part {gpus.index(name) + 1} of {size}" if size > 1 else ""
         yield Use(
             process=f"rollout-{number}{part}",
-            held=(
-                Held(what="weights", num_bytes=weights),
-                Held(what="stage", num_bytes=_published(config, planned)),
-            ),
+            held=(Held(what="weights", num_bytes=weights), stage, *((received,) if is_first else ())),
             note=f"weights and KV cache up to {share:.0%} of the GPU" + (", by turns" if _is_shared(config) else ""),
         )
+
+
+def _buffers(config: RunConfig, planned: Plan, num: int) -> int | None:
+    published = _published(config, planned)
+    return None if published is None else num * published
 
 
 def _published(config: RunConfig, planned: Plan) -> int | None:
@@ -115,6 +124,13 @@ def _width(config: RunConfig) -> int:
 
 def _share(parameters: int | None, width: int, parts: int) -> int | None:
     return None if parameters is None else parameters * width // parts
+
+
+def _is_relayed(config: RunConfig) -> bool:
+    """Whether versions go from GPU to GPU through the broadcaster."""
+    generator = config.generator
+    is_nccl = generator.weight_sync_backend is WeightSyncBackend.NCCL
+    return is_nccl and generator.backend is Backend.SGLANG and not _is_shared(config)
 
 
 def _is_shared(config: RunConfig) -> bool:

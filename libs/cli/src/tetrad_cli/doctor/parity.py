@@ -16,7 +16,7 @@ from tetrad_cli.doctor.finding import Finding, Patient, Verdict
 
 PROBE_TIMEOUT_S: Final = 30.0
 ABSENT: Final = "not here"
-SUBJECT: Final = "parity"
+FIX: Final = "install the same release in both"
 
 # Runs in the other interpreter: nothing but the standard library, and torch is read, not imported.
 PROBE: Final = """
@@ -77,7 +77,9 @@ def parity(interpreters: Sequence[Path], environ: Mapping[str, str]) -> list[Fin
         try:
             found[interpreter] = probe(interpreter, environ)
         except (OSError, subprocess.SubprocessError, ValueError) as error:
-            findings.append(Finding(Verdict.BAD, SUBJECT, f"{interpreter} could not be asked: {error}"))
+            findings.append(
+                Finding(Verdict.BAD, f"same as {interpreter}", f"{interpreter} could not be asked: {error}")
+            )
     return [*findings, *_libraries(found), *_variables(environ)]
 
 
@@ -100,10 +102,16 @@ def _libraries(found: Mapping[Path, Mapping[str, str]]) -> Iterator[Finding]:
         versions = {interpreter: have.get(library.name, ABSENT) for interpreter, have in found.items()}
         if len(set(versions.values())) <= 1:
             where = "one environment" if len(found) == 1 else f"all {len(found)} environments"
-            yield Finding(Verdict.GOOD, SUBJECT, f"{library.name} {next(iter(versions.values()), ABSENT)} in {where}")
+            yield Finding(
+                Verdict.GOOD,
+                f"same {library.name}",
+                f"{library.name} {next(iter(versions.values()), ABSENT)} in {where}",
+            )
         else:
             told = "; ".join(f"{version} in {interpreter}" for interpreter, version in versions.items())
-            yield Finding(library.verdict, SUBJECT, f"{library.name} differs: {told}; {library.reason}")
+            yield Finding(
+                library.verdict, f"same {library.name}", f"{library.name} differs: {told}; {library.reason}", FIX
+            )
 
 
 def _variables(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -112,9 +120,9 @@ def _variables(environ: Mapping[str, str]) -> Iterator[Finding]:
         if ours.get(name, wanted) != wanted:
             yield Finding(
                 Verdict.NOTE,
-                SUBJECT,
+                name,
                 f"{name}={ours[name]} here, and so for all processes of a run; weights by NCCL use {wanted}",
             )
     others = ", ".join(f"{name}={value}" for name, value in ours.items() if name not in SWITCHES)
     if others:
-        yield Finding(Verdict.NOTE, SUBJECT, f"{others}: set the same wherever processes of one run start")
+        yield Finding(Verdict.NOTE, "same variables", f"{others}: set the same wherever processes of one run start")
