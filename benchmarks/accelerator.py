@@ -1,11 +1,14 @@
 """The GPU of this machine, asked of its driver: no context of this process on the device."""
 
 import functools
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
+
+from tetrad_config import visible_gpus
 
 PROGRAM: Final = "nvidia-smi"
 DRIVER: Final = Path("/dev/nvidiactl")
@@ -22,6 +25,12 @@ def gpu_name() -> str:
     if not found and DRIVER.exists():
         found = _first_line([sys.executable, "-c", ASK_TORCH])
     return found
+
+
+@functools.cache
+def num_gpus() -> int:
+    """GPUs that this machine has, as far as CUDA_VISIBLE_DEVICES shows them."""
+    return len(visible_gpus(os.environ))
 
 
 def _first_line(command: list[str]) -> str:

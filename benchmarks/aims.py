@@ -50,6 +50,7 @@ PEERS: Final = {
     "channel_clear": "our channel in the clear",
     "pyzmq_blocking_clear": "bare pyzmq in a blocking loop, in the clear",
     "pyzmq_blocking_curve": "bare pyzmq in a blocking loop, under CURVE",
+    "1_engine": "one engine",
     "bare_engine": "bare sglang.Engine",
 }
 """What a ratio is to, in words."""
@@ -106,6 +107,7 @@ AIMS: Final = (
     _at_most(r"weight_sync", r"nccl_(0\.5|1\.5)b_pause_p50_seconds", 0.03),
     # What the tutorial says of four A100, at best.
     _at_most(r"gsm8k_loop", r"tutorial_step_p50_seconds", 144.0),
+    _at_least(r"scaling", r"engines_2_ratio_to_1_engine", 1.9),
     # Flat, but for noise.
     _at_most(r"coordinator", r"\w+_cost_per_lease_at_\d+_replicas_ratio_to_1_replica", 1.5),
 )

@@ -175,9 +175,11 @@ class LeastCoordinator:
 class Site:
     """A rollout replica and what it needs: `await start()`, `await play(…)`, `await close()`."""
 
-    def __init__(self, name: str, config: RunConfig, folder: Path) -> None:
+    def __init__(self, name: str, config: RunConfig, folder: Path, *, gpus: str = "") -> None:
         self.name, self.config, self.folder = name, config, folder
-        folder.mkdir(parents=True)
+        self._seen = {"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}
+        """GPUs of the replica, where it does not see all."""
+        folder.mkdir(parents=True, mode=0o700)  # sockets are made in it
         self._broadcaster = f"ipc://{folder}/broadcaster"
         self._transport = ZmqTransport()
         self._coordinator = LeastCoordinator(self._transport, folder, broadcaster=self._broadcaster)
@@ -192,7 +194,7 @@ class Site:
         async with asyncio.timeout(timeout_s):
             await self._spawn("broadcaster", TETRAD_BIND=self._broadcaster)
             await self._spawn("reward", TETRAD_BIND=f"ipc://{self.folder}/reward")
-            await self._spawn("rollout")
+            await self._spawn("rollout", **self._seen)
             await self._publish()
             while not self._coordinator.is_ready:
                 self._check_alive()

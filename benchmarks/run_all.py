@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from accelerator import gpu_name
+from accelerator import gpu_name, num_gpus
 
 FOLDER: Final = Path(__file__).parent
 # Between asking a benchmark to end and killing it with everything that it has started.
@@ -36,6 +36,8 @@ class Benchmark:
     timeout_s: float = 900.0
     needs_gpu: bool = False
     """Whether it is left out on a machine without."""
+    min_gpus: int = 0
+    """With fewer GPUs it is left out."""
 
 
 BENCHMARKS: Final = (
@@ -60,6 +62,7 @@ BENCHMARKS: Final = (
         arguments=("gsm8k_loop.py", "--data", GSM8K, "--shape", "tutorial"),
         needs_gpu=True,
     ),
+    Benchmark(name="scaling", arguments=("scaling.py", "--data", GSM8K), timeout_s=1500.0, min_gpus=2),
 )
 
 
@@ -82,6 +85,9 @@ def run(benchmark: Benchmark) -> str | None:
     """Run one; say what went wrong, if anything did."""
     if benchmark.needs_gpu and not gpu_name():
         print(f"── {benchmark.name}: left out, this machine has no GPU", flush=True)
+        return None
+    if (found := num_gpus() if benchmark.min_gpus else 0) < benchmark.min_gpus:
+        print(f"── {benchmark.name}: left out, this machine has {found} of {benchmark.min_gpus} GPUs", flush=True)
         return None
     print(f"── {benchmark.name}", flush=True)
     program, *options = benchmark.arguments

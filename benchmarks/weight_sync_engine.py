@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,10 +46,12 @@ class TimedEngine:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion) -> None:
+    async def stage_from_device(
+        self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion, others: Sequence[DeviceHandle] = ()
+    ) -> None:
         """As the engine does."""
         with self._timed("stage"):
-            await self._engine.stage_from_device(handle, manifest, version=version)
+            await self._engine.stage_from_device(handle, manifest, version=version, others=others)
 
     async def pause(self, *arguments: Any) -> None:
         """As the engine does."""
@@ -109,9 +111,9 @@ class Replica:
         def stage(manifest: Manifest) -> Bytes:
             return engine.begin_stage(manifest, version=version)
 
-        async def stage_from_device(manifest: Manifest, device: DeviceHandle) -> None:
+        async def stage_from_device(manifest: Manifest, device: DeviceHandle, others: Sequence[DeviceHandle]) -> None:
             nonlocal is_on_device
-            await engine.stage_from_device(device, manifest, version=version)
+            await engine.stage_from_device(device, manifest, version=version, others=others)
             is_on_device = True
 
         manifest = await self._receiver.fetch(version, stage, stage_from_device)

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,6 +132,15 @@ class RunUnderTest:
             except sqlite3.OperationalError:
                 return 0
 
+    def leases_by_replica(self) -> dict[str, int]:
+        """Leases that each rollout replica was ever granted, by its name."""
+        names = dict(re.findall(r"member_joined.*incarnation=(\S+).*name=(\S+)", self.log("learner")))
+        leases = "SELECT count(*) FROM leases WHERE engine = '{}'"
+        found = Counter({name: 0 for name in names.values() if name.startswith("rollout")})
+        for incarnation, name in names.items():
+            found[name] += self.count(leases.format(incarnation))
+        return {name: count for name, count in found.items() if count}
+
     def filled(self) -> int:
         """Samples in the inbox now."""
         return self.count("SELECT count(*) FROM slots WHERE state = 'filled'")
@@ -146,8 +157,8 @@ class RunUnderTest:
         """Wait for a condition; fail naming it."""
         deadline = time.monotonic() + timeout_s
         while not condition():
-            assert self._process is not None
-            assert self._process.poll() is None, f"the run ended before {what}:\n{self.last_words()}"
+            is_over = self._process is not None and self._process.poll() is not None
+            assert not is_over, f"the run ended before {what}:\n{self.last_words()}"
             assert time.monotonic() < deadline, f"no {what} within {timeout_s:g} s:\n{self.last_words()}"
             time.sleep(0.01)
 

@@ -45,13 +45,20 @@ def test_scaling_up_and_down_in_a_run_changes_nothing(make_run: MakeRun, calm_we
     run = make_run(grade_s=0.9).start()
     run.until(lambda: run.filled() > 0, "the first sample")
 
+    run.scale("rollout", 2)
+    run.until(lambda: run.leases_by_replica().get("rollout-1", 0) > 0, "a lease of the new replica")
+    # What is leased is certified: it has the version since before.
+    assert "weights_committed" in run.log("rollout-1")
     run.scale("rollout", 3)
-    engines = "SELECT count(DISTINCT engine) FROM leases"
-    run.until(lambda: run.count(engines) > 1, "a lease of a new replica")
     run.scale("rollout", 1)
+    served = run.leases_by_replica()
 
     assert run.finish() == 0, run.last_words()
     assert run.count("SELECT count(*) FROM leases WHERE state = 'expired'") == 0
+    after = run.leases_by_replica()
+    assert {name: after[name] for name in after if name != "rollout-0"} == {
+        name: served[name] for name in served if name != "rollout-0"
+    }, "a replica that was removed got a lease"
     run.check_fates()
     run.check_nothing_is_left()
     assert run.weights() == calm_weights

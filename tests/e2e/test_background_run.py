@@ -90,6 +90,10 @@ class Operator:
         self.until(lambda answer: answer["steps_executed"] > executed, "step")
 
 
+def _leases(run: RunUnderTest, replica: str) -> int:
+    return run.leases_by_replica().get(replica, 0)
+
+
 def test_an_operators_day(make_run: MakeRun) -> None:
     run = make_run(
         "trainer.max_steps=5000",
@@ -118,7 +122,17 @@ def _scale(operator: Operator) -> None:
     assert [row["instance"]["name"] for row in looked["rows"]][-2:] == ["rollout-0", "rollout-1"]
     assert looked["waits"]["sentence"].startswith("The learner has waited")
     assert "rollout-1" in operator.tetrad("logs")
+    run = operator.run
+    run.until(lambda: _leases(run, "rollout-1") > 0, "a lease of the new replica")
+    # Whoever gets a lease is certified: it has committed weights by then.
+    assert "weights_committed" in run.log("rollout-1")
+    before = _leases(run, "rollout-0"), _leases(run, "rollout-1")
+    run.until(lambda: _leases(run, "rollout-0") > before[0], "work for the first replica")
+    run.until(lambda: _leases(run, "rollout-1") > before[1], "more work for the second one beside it")
     operator.tetrad("scale", "rollout=1")
+    alone = _leases(run, "rollout-0"), _leases(run, "rollout-1")
+    run.until(lambda: _leases(run, "rollout-0") > alone[0], "work for the one that is left")
+    assert _leases(run, "rollout-1") == alone[1]
     assert [one.name for one in operator.run.instances() if one.role == "rollout"] == ["rollout-0"]
 
 

@@ -129,6 +129,22 @@ def test_an_impossible_scale_is_refused_with_its_limits(run_dir, replicas, messa
             launcher.ask("scale", replicas=replicas)
 
 
+@pytest.mark.parametrize(
+    ("max_replicas", "message"),
+    [
+        (2, "rollout=3: 3 GPUs are visible: 1 to 2 are possible"),
+        (1, "rollout=3: 3 GPUs are visible: no more than 1 is"),
+    ],
+)
+def test_a_replica_without_a_free_gpu_is_refused_with_the_number_of_gpus(run_dir, max_replicas, message):
+    role = {"name": "rollout", "stage": 1, "max_replicas": max_replicas, "why_no_more": "3 GPUs are visible"}
+    with launching(run_dir, a_learner(run_dir), role) as launcher:
+        launcher.wait_until_up()
+
+        with pytest.raises(ControlError, match=message):
+            launcher.ask("scale", replicas={"rollout": 3})
+
+
 def test_after_kill_9_of_one_only_that_one_comes_back(run_dir):
     with launching(run_dir, a_learner(run_dir), {"name": "rollout", "stage": 1, "replicas": 3}) as launcher:
         launcher.wait_until_up()

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -79,7 +80,7 @@ async def fetch(receiver: WeightReceiver, order: str, version: PolicyVersion) ->
         say("staging", version)
         return buffers[0]
 
-    async def stage_on_device(manifest: Manifest, handle: DeviceHandle) -> None:
+    async def stage_on_device(manifest: Manifest, handle: DeviceHandle, _others: Sequence[DeviceHandle]) -> None:
         say("staging", version)
         await asyncio.to_thread(copy_on_device, manifest, handle)
 

@@ -20,11 +20,13 @@ import torch.distributed as dist
 from numerics.algorithm_cases import CASES, LORA, all_weights, case_options, executed
 from numerics.trainer_builders import AStep, exported, last_gradient, options
 
+from tetrad_learner.rank.device_copies import agreed_handles
 from tetrad_learner.rank.shared_fill import SharedFill
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_learner.trainer.errors import NonFiniteError, RankDisagreementError
 from tetrad_learner.trainer.options import AlgorithmOptions, RowLayout
 from tetrad_learner.trainer.ranks import Ranks, join, leave
+from tetrad_wire.messages.weights import DeviceHandle, SegmentHandle
 
 KL = AlgorithmOptions(use_kl_loss=True, kl_loss_coef=0.1)
 MANY = AStep(num_groups=3, group_size=3, num_mini_batches=3, update_epochs=2, seed=3)
@@ -179,6 +181,34 @@ def shared_fills(out: Path) -> None:
     record(out, f"shared-fills-{WORLD}", np.array([*seen.tolist(), int(buffer[0])]), {})
 
 
+def handles(out: Path) -> None:
+    """Each rank offers memory of its own GPU: of the same bytes, then of others."""
+    ranks = join(device="cpu", timeout_s=60.0)
+    mine = a_handle(RANK)
+    (out / f"handles-{RANK}").write_text(" ".join(one.gpu for one in agreed_handles(mine, "the same", ranks)))
+    try:
+        agreed_handles(mine, f"digest of {RANK}", ranks)
+    except RankDisagreementError as error:
+        (out / f"handles-disagree-{RANK}").write_text(str(error))
+
+
+def a_handle(rank: int) -> DeviceHandle:
+    gate = SegmentHandle(name=f"gate-{rank}", num_bytes=64, nonce="n" * (rank + 1))
+    return DeviceHandle(
+        gpu=f"GPU-{rank}",
+        gate=gate,
+        memory=bytes(64),
+        storage_bytes=8,
+        storage_offset=0,
+        counter=b"counter",
+        counter_offset=0,
+        event=b"",
+        needs_event=False,
+        offset=0,
+        num_bytes=8,
+    )
+
+
 def record(out: Path, name: str, array: np.ndarray, metrics: dict[str, float]) -> None:
     """Keep rank 0's view."""
     if RANK == 0:
@@ -211,6 +241,7 @@ def main() -> None:
         return
     gathering(out)
     shared_fills(out)
+    handles(out)
     algorithms(tied, reference, out)
     if is_alone:
         return

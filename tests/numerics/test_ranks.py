@@ -102,6 +102,19 @@ def test_a_rank_0_without_a_buffer_leaves_nobody_waiting_and_the_next_one_is_fil
     assert three.tolist() == [1, 1, 1, 3]
 
 
+@pytest.mark.parametrize("num_ranks", [2, 3])
+def test_weights_are_offered_on_the_gpu_of_each_rank_once_all_agree_on_the_bytes(
+    results: Path, results_of_three: Path, num_ranks: int
+) -> None:
+    out = results if num_ranks == 2 else results_of_three
+
+    for rank in range(num_ranks):
+        assert (out / f"handles-{rank}").read_text().split() == [f"GPU-{n}" for n in range(num_ranks)]
+        complaint = (out / f"handles-disagree-{rank}").read_text()
+        other = 1 if rank == 0 else 0
+        assert f"rank {other} exported digest digest of {other}, rank {rank} digest of {rank}" in complaint
+
+
 @pytest.mark.parametrize("kind", ["tied", "untied"])
 def test_two_ranks_give_the_gradient_of_one(results: Path, kind: str, request: pytest.FixtureRequest) -> None:
     step = dataclasses.replace(MANY, num_mini_batches=1, update_epochs=1)

@@ -95,6 +95,40 @@ def test_threads_are_shared_among_those_that_compute(roles):
     assert threads == {"learner": "3", "rollout": "3", "reward": "1", "broadcaster": "1"}
 
 
+SGLANG = "generator.backend=sglang"
+COLOCATED = "trainer.placement.colocate_all=true"
+
+
+def rollouts(tmp_path, *overrides, gpus):
+    config = load(overrides, environ={}).config
+    return fleet(config, run_dir=tmp_path, runtime_dir=RUNTIME, num_cores=2, gpus=gpus)[-1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "gpus", "expected"),
+    [
+        ([COLOCATED], "3", ["3"]),
+        ([], "35", ["5"]),
+        (["generator.inference_engine_tensor_parallel_size=2"], "01234", ["1,2", "3,4"]),
+        ([COLOCATED], "01", ["0", "1"]),
+    ],
+)
+def test_every_replica_that_there_may_be_has_gpus_of_its_own(tmp_path, overrides, gpus, expected):
+    role = rollouts(tmp_path, SGLANG, *overrides, gpus=tuple(gpus))
+
+    given = [role.environment(index, port=1)["CUDA_VISIBLE_DEVICES"] for index in range(role.max_replicas)]
+    assert given == expected
+    # By its number a replica knows whether it shares its GPUs with the learner.
+    assert role.instance_name(0) == "rollout-0"
+
+
+def test_the_limit_of_replicas_says_how_many_gpus_there_are(tmp_path):
+    role = rollouts(tmp_path, SGLANG, gpus=("0", "1", "2"))
+
+    assert role.why_no_more == "3 GPUs are visible, the learner takes 1 of them, each engine needs 1"
+    assert rollouts(tmp_path, gpus=("0", "1")).why_no_more == ""
+
+
 def test_run_file_variables_do_not_reach_the_services_but_log_settings_do():
     environ = {
         "TETRAD_TRAINER__EPOCHS": "3",

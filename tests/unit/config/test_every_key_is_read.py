@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tetrad_config import ConfigError, load
-from tetrad_config.notices import CONDITIONAL, FOLLOWERS
+from tetrad_config.followers import FOLLOWERS
+from tetrad_config.notices import CONDITIONAL
 from tetrad_config.refused import NOT_BUILT
 from tetrad_config.schema import fields
 

@@ -126,6 +126,16 @@ def test_eight_gpus_need_two_overrides_and_the_reference_follows(load_tutorial):
     assert any("ref_num_gpus_per_node=4 gives way to" in notice for notice in loaded.notices)
 
 
+@pytest.mark.parametrize("model", ["ref", "critic"])
+def test_another_number_of_ranks_for_reference_or_critic_is_refused_with_both_keys(load_tutorial, model):
+    with pytest.raises(ConfigError) as caught:
+        load_tutorial(f"trainer.placement.{model}_num_gpus_per_node=2")
+
+    (problem,) = [str(problem) for problem in caught.value.problems]
+    assert problem.startswith(f"trainer.placement.{model}_num_gpus_per_node: 2 is not")
+    assert "trainer.placement.policy_num_gpus_per_node=4" in problem
+
+
 def test_reference_and_critic_take_the_policys_ranks_unless_set(load_run):
     placement = load_run("trainer.placement.policy_num_gpus_per_node=2").config.trainer.placement
 

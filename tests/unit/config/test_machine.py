@@ -28,7 +28,10 @@ def test_the_tutorials_file_on_a_laptop_needs_one_override(load_tutorial):
 
     assert [refusal.key for refusal in refusals] == ["generator.backend", "trainer.placement"]
     assert overrides_to_run(refusals) == ("+experiment=cpu",)
-    assert str(refusals[1]) == "trainer.placement: asks for 4 GPUs; this machine has 0; fix: +experiment=cpu"
+    assert str(refusals[1]) == (
+        "trainer.placement: asks for 4 GPUs (4 ranks share them with 4 engines x 1); this machine has 0; "
+        "fix: +experiment=cpu"
+    )
 
 
 @pytest.mark.parametrize("gpus", range(9))
@@ -50,6 +53,28 @@ def test_the_overrides_that_are_named_make_it_run(load_tutorial, asked, gpus):
     after = load_tutorial(*asked, *overrides_to_run(refusals))
 
     assert check_machine(after.config, machine) == []
+
+
+def test_an_engine_over_more_gpus_than_there_are_is_told_to_take_one(load_tutorial):
+    asked = ("trainer.placement.colocate_all=false", "generator.inference_engine_tensor_parallel_size=4")
+    config = load_tutorial(*asked).config
+
+    (refusal,) = check_machine(config, a_machine(gpus=3, has_sglang=True))
+
+    assert refusal.asked == "20 GPUs (4 ranks + 4 engines x 4)"
+    assert "generator.inference_engine_tensor_parallel_size=1" in refusal.overrides
+
+
+def test_heads_that_do_not_split_over_an_engines_gpus_are_told_with_the_number_that_does(load_tutorial):
+    config = load_tutorial(
+        "generator.inference_engine_tensor_parallel_size=4", "generator.num_inference_engines=1"
+    ).config
+    machine = dataclasses.replace(a_machine(gpus=4, has_sglang=True), heads=14)
+
+    (refusal,) = check_machine(config, machine)
+
+    assert "the 14 attention heads of Qwen/Qwen2.5-0.5B-Instruct do not split evenly" in str(refusal)
+    assert refusal.overrides == ("generator.inference_engine_tensor_parallel_size=2",)
 
 
 def test_engines_on_the_cpu_share_no_gpu():

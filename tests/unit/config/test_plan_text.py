@@ -1,6 +1,6 @@
 """The plan as a person reads it."""
 
-from tetrad_config import plan, render
+from tetrad_config import gpu_uses, plan, render
 
 
 def test_the_tutorials_plan_says_its_numbers(load_tutorial):
@@ -20,6 +20,19 @@ def test_the_tutorials_plan_says_its_numbers(load_tutorial):
         "note: trainer.max_ckpts_to_keep=-1: no checkpoint is ever removed",
     ):
         assert expected in text
+
+
+def test_gpus_are_a_table_of_who_uses_them(load_tutorial):
+    config = load_tutorial().config
+    planned = plan(config, None, parameters=500_000_000)
+
+    lines = render(planned, gpu_uses(config, planned, visible=tuple("7654"))).splitlines()
+
+    row = next(number for number, line in enumerate(lines) if line.startswith("GPU 7"))
+    assert lines[row].split(maxsplit=2)[2].startswith("rank 0: policy 2.0 GB, reference 500.0 MB")
+    assert lines[row + 1].strip() == (
+        "rollout-0: weights 1.0 GB, stage 1.0 GB; weights and KV cache up to 80% of the GPU, by turns"
+    )
 
 
 def test_what_is_trained_of_a_model_with_adapters_is_said(load_run):

@@ -52,6 +52,12 @@ CASES = [
         "set generator.num_inference_engines=2",
     ),
     (
+        ["generator.backend=sglang", "trainer.policy.model.lora.rank=8",
+         "generator.inference_engine_tensor_parallel_size=2"],
+        "generator.inference_engine_tensor_parallel_size: 2 GPUs for each engine: adapters alone are only proven in "
+        "engines on one; set generator.enable_lora=false to sync them merged",
+    ),
+    (
         ["trainer.placement.colocate_all=true", "trainer.policy.optimizer_config.offload_after_step=false"],
         "trainer.policy.optimizer_config.offload_after_step: false would leave moments on GPUs that engines need; "
         "leave it out, or set trainer.placement.colocate_all=false",

@@ -11,7 +11,7 @@ from typing import Final
 
 from tetrad_cli.launch.roles import OnExit, Role
 from tetrad_cli.places import CLEAR_TCP, KEYS, Places, places
-from tetrad_config import RunConfig, gpus_of_engines, thread_environment, threads_per_process
+from tetrad_config import RunConfig, about_gpus, gpus_of_engines, thread_environment, threads_per_process
 from tetrad_config.reward_record import FIRST, Edition
 
 MAX_REPLICAS: Final = 256
@@ -78,7 +78,7 @@ def fleet(
             env={**light, **shared, "TETRAD_BIND": where.broadcaster},
         ),
         reward_role(config, edition=edition, run_dir=run_dir, where=where),
-        _rollouts(config, env={**computing, **shared, **linked}, gpus=gpus_of_engines(config, gpus)),
+        _rollouts(config, env={**computing, **shared, **linked}, visible=gpus),
     ]
 
 
@@ -119,7 +119,8 @@ def _shared(run_dir: Path, where: Places) -> dict[str, str]:
     }
 
 
-def _rollouts(config: RunConfig, *, env: Mapping[str, str], gpus: tuple[tuple[str, ...], ...]) -> Role:
+def _rollouts(config: RunConfig, *, env: Mapping[str, str], visible: Sequence[str]) -> Role:
+    gpus = gpus_of_engines(config, visible)
     return Role(
         name="rollout",
         argv=module("tetrad_rollout"),
@@ -128,6 +129,9 @@ def _rollouts(config: RunConfig, *, env: Mapping[str, str], gpus: tuple[tuple[st
         start_stage=1,
         replicas=config.generator.num_inference_engines,
         max_replicas=len(gpus) or MAX_REPLICAS,
+        why_no_more=about_gpus(config, len(visible)),
+        # Learner and engines know from the number which replicas share their GPUs.
+        is_numbered=True,
         env=env,
         gpus=gpus,
         start_deadline_s=MODEL_LOAD_DEADLINE_S,

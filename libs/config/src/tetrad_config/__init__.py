@@ -4,8 +4,9 @@ Reads YAML, environment and command line, and turns them into frozen values that
 and imports neither torch nor sglang.
 """
 
-from tetrad_config.engine_gpus import gpus_of_engines
+from tetrad_config.engine_gpus import about_gpus, gpus_of_engines
 from tetrad_config.errors import ConfigError, Problem
+from tetrad_config.gpu_use import Gpu, gpu_uses
 from tetrad_config.layer import Origin, OriginKind
 from tetrad_config.loader import LoadedConfig, load
 from tetrad_config.machine import Refusal, check_machine, commands_to_run, overrides_to_run
@@ -35,6 +36,7 @@ __all__ = [
     "BroadcasterSettings",
     "ConfigError",
     "CoordinatorSettings",
+    "Gpu",
     "HostSettings",
     "LoadedConfig",
     "LogFormat",
@@ -51,11 +53,13 @@ __all__ = [
     "ServiceSettings",
     "TrainerSettings",
     "WeightTransportChoice",
+    "about_gpus",
     "check_machine",
     "commands_to_run",
     "config_hash",
     "describe_settings",
     "dump_resolved",
+    "gpu_uses",
     "gpus_of_engines",
     "is_resolved",
     "learning_changes",

@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from tetrad_config.aliases import canonical
 from tetrad_config.errors import ConfigError, Problem
 from tetrad_config.explain import explained
+from tetrad_config.followers import follow_policy
 from tetrad_config.interpolation import resolved
 from tetrad_config.layer import Layer, Origin, OriginKind, Stack, stacked
-from tetrad_config.notices import follow_policy, notices_of
+from tetrad_config.notices import notices_of
 from tetrad_config.overrides import parse_overrides
 from tetrad_config.refused import refusals, without_harmless
 from tetrad_config.rules import check
@@ -136,12 +137,12 @@ def load(
     stack = stacked(layers)
     tree, followed = derive(stack.tree)
     tree, unresolved = resolved(merged(_defaults(), tree), environ=environ)
-    tree, shared = follow_policy(tree)
     origins = _origins(stack, followed)
+    tree, shared, unequal = follow_policy(tree, origins)
     config, invalid = _validated(tree, origins)
     # What only follows another key fails with it, and is not said twice.
     unresolved = [problem for problem in unresolved if not _is_derived(problem, origins)]
-    problems += [*contradictions, *_unknown_deletions(layers), *unresolved, *invalid]
+    problems += [*contradictions, *_unknown_deletions(layers), *unresolved, *unequal, *invalid]
     if problems or config is None:
         raise ConfigError(list(dict.fromkeys(problems)))
     return LoadedConfig(

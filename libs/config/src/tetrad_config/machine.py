@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tetrad_config.engine_gpus import num_gpus_asked
 from tetrad_config.foreign import functions_of_others
 from tetrad_config.generator import Backend
 from tetrad_config.layer import Origin
@@ -26,6 +27,7 @@ from tetrad_config.tree import leaves
 
 CPU: Final = "cpu"
 CPU_PRESET: Final = f"+{PRESET_GROUP}={CPU}"
+TENSOR_PARALLEL: Final = "generator.inference_engine_tensor_parallel_size"
 Origins = Mapping[DottedKey, Origin]
 
 NOT_BUILT_ENGINES: Final[Mapping[Backend, str]] = {}
@@ -53,12 +55,6 @@ class Refusal:
         return f"{self.key}: asks for {self.asked}; {self.found}{fix}"
 
 
-def _gpus_asked(config: RunConfig) -> int:
-    ranks, generator = config.trainer.placement.policy_num_gpus_per_node, config.generator
-    engines = generator.num_inference_engines * generator.gpus_per_engine
-    return ranks if config.trainer.placement.colocate_all else ranks + engines
-
-
 def _for_cpu(origins: Origins) -> tuple[str, ...]:
     """Return the preset, and again what it sets where environment or command line would win over it."""
     preset = read_yaml(BUILT_IN / PRESET_GROUP / f"{CPU}.yaml")
@@ -79,7 +75,7 @@ def _without_sglang(config: RunConfig, facts: MachineFacts, origins: Origins) ->
     if config.trainer.placement.colocate_all:
         overrides.append("trainer.placement.colocate_all=false")
     if config.generator.inference_engine_tensor_parallel_size > 1:
-        overrides.append("generator.inference_engine_tensor_parallel_size=1")
+        overrides.append(f"{TENSOR_PARALLEL}=1")
     if config.generator.engine_init_kwargs:
         overrides.append("~generator.engine_init_kwargs")
     return tuple(overrides)
@@ -104,23 +100,59 @@ def _splits(config: RunConfig, ranks: int) -> bool:
 
 
 def _fitting(config: RunConfig, found: int, origins: Origins) -> tuple[str, ...]:
-    """Return the largest learner and engines that fit `found` GPUs, shared or side by side."""
-    is_shared, per_engine = config.trainer.placement.colocate_all, config.generator.gpus_per_engine
+    """Return the largest learner and engines that fit `found` GPUs, shared or side by side.
+
+    An engine keeps its number of GPUs while there are so many; else it gets one.
+    """
+    is_shared, asked = config.trainer.placement.colocate_all, config.generator.gpus_per_engine
+    for per_engine in (asked, 1) if asked > 1 else (1,):
+        if fitting := _fitting_engines(config, found, per_engine, is_shared=is_shared):
+            whole = () if per_engine == asked else (f"{TENSOR_PARALLEL}=1",)
+            return (*fitting, *whole)
+    return _for_cpu(origins)
+
+
+def _fitting_engines(config: RunConfig, found: int, per_engine: int, *, is_shared: bool) -> tuple[str, ...]:
     for engines in range(found // per_engine, 0, -1):
         ranks = engines * per_engine if is_shared else found - engines * per_engine
         # Side by side, engines get no more than the learner: it has the larger part of the work.
         if ranks >= 1 and (is_shared or ranks >= engines * per_engine) and _splits(config, ranks):
             return (f"trainer.placement.policy_num_gpus_per_node={ranks}", f"generator.num_inference_engines={engines}")
-    return _for_cpu(origins)
+    return ()
 
 
 def _gpus(config: RunConfig, facts: MachineFacts, origins: Origins) -> Iterator[Refusal]:
-    needed, found = _gpus_asked(config), len(facts.gpus)
+    needed, found = num_gpus_asked(config), len(facts.gpus)
     if config.generator.backend is not Backend.SGLANG or needed <= found or facts.is_sglang_on_cpu:
         return
     here = f"this machine has {found}"
     yield Refusal(
-        key="trainer.placement", asked=f"{needed} GPUs", found=here, overrides=_fitting(config, found, origins)
+        key="trainer.placement",
+        asked=f"{needed} GPUs ({_shares(config)})",
+        found=here,
+        overrides=_fitting(config, found, origins),
+    )
+
+
+def _shares(config: RunConfig) -> str:
+    ranks, generator = config.trainer.placement.policy_num_gpus_per_node, config.generator
+    engines = f"{generator.num_inference_engines} engines x {generator.gpus_per_engine}"
+    if config.trainer.placement.colocate_all:
+        return f"{ranks} ranks share them with {engines}"
+    return f"{ranks} ranks + {engines}"
+
+
+def _heads(config: RunConfig, facts: MachineFacts, _origins: Origins) -> Iterator[Refusal]:
+    """Each GPU of an engine gets as many attention heads as the others."""
+    size, heads = config.generator.inference_engine_tensor_parallel_size, facts.heads
+    if heads is None or heads % size == 0 or config.generator.backend is not Backend.SGLANG:
+        return
+    fit = max(divisor for divisor in range(1, size) if heads % divisor == 0)
+    yield Refusal(
+        key=TENSOR_PARALLEL,
+        asked=f"{size} GPUs for each engine",
+        found=f"the {heads} attention heads of {config.trainer.policy.model.path} do not split evenly over them",
+        overrides=(f"{TENSOR_PARALLEL}={fit}",),
     )
 
 
@@ -217,7 +249,10 @@ def check_machine(config: RunConfig, facts: MachineFacts, *, origins: Origins | 
 
     With the `origins` of the values, the overrides that are named also win over what stands on the command line.
     """
-    checks = (_engine, _gpus, _colocation, _number_format, _model_files, _data_files, _functions, _loggers, _adapters)
+    checks = (
+        *(_engine, _gpus, _heads, _colocation, _number_format),
+        *(_model_files, _data_files, _functions, _loggers, _adapters),
+    )
     return [refusal for check in checks for refusal in check(config, facts, origins or {})]
 
 

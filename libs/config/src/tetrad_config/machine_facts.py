@@ -12,7 +12,7 @@ from typing import Final
 
 from tetrad_config.foreign import functions_of_others, unusable
 from tetrad_config.loggers import missing_loggers
-from tetrad_config.model_size import linear_layers
+from tetrad_config.model_size import linear_layers, num_heads
 from tetrad_config.run import RunConfig
 from tetrad_config.section import OFF
 from tetrad_config.trainer import Logger
@@ -43,6 +43,8 @@ class MachineFacts:
     """Loggers that the run file names and whose package is not installed."""
     layers: tuple[str, ...] | None = None
     """Linear layers of the model that gets adapters; None where it gets none, or they cannot be looked up here."""
+    heads: int | None = None
+    """Attention heads of the policy; None where they cannot be looked up here."""
 
 
 def _visible(names: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -124,6 +126,7 @@ def probe_machine(config: RunConfig, environ: Mapping[str, str]) -> MachineFacts
         unusable=unusable(functions_of_others(config)),
         missing_loggers=missing_loggers(config),
         layers=_layers_of_adapters(config),
+        heads=num_heads(config.trainer.policy.model.path),
     )
 
 

@@ -57,6 +57,15 @@ def num_parameters(model: str) -> int | None:
     return round(float(match[1]) * _UNIT[match[2].upper()]) if match else None
 
 
+def num_heads(model: str) -> int | None:
+    """Return the attention heads of a model folder; None where it is none or does not say."""
+    try:
+        found = json.loads((Path(model) / "config.json").read_bytes()).get("num_attention_heads")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, int) else None
+
+
 def linear_layers(model: str) -> dict[str, tuple[int, int]] | None:
     """Return outputs and inputs of each linear layer between a model's two ends, by path; None for no local folder."""
     shapes = _shapes_of(Path(model))

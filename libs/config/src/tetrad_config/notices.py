@@ -18,7 +18,6 @@ from tetrad_config.plan import keeps_best
 from tetrad_config.run import RunConfig
 from tetrad_config.section import OFF, DottedKey
 from tetrad_config.trainer import Logger, ResumeMode
-from tetrad_config.tree import Tree, lookup, placed
 
 CLIPPED_LOSSES: Final = (
     PolicyLoss.REGULAR,
@@ -356,22 +355,3 @@ def notices_of(config: RunConfig, origins: Mapping[DottedKey, Origin]) -> list[s
         *_about_colocation(config),
         *_about_evaluation(config),
     ]
-
-
-FOLLOWERS: Final[Mapping[DottedKey, DottedKey]] = {
-    DottedKey(f"trainer.placement.{model}_{size}"): DottedKey(f"trainer.placement.policy_{size}")
-    for model in ("ref", "critic")
-    for size in ("num_nodes", "num_gpus_per_node")
-}
-"""Keys that give way to another one, and that one."""
-
-
-def follow_policy(tree: Tree) -> tuple[Tree, list[str]]:
-    """Give reference and critic the policy's ranks, which they share, whatever else was asked; say so where it was."""
-    notices: list[str] = []
-    for key, policy_key in FOLLOWERS.items():
-        asked, given = lookup(tree, key), lookup(tree, policy_key)
-        if asked != given and isinstance(asked, int) and isinstance(given, int):
-            notices.append(f"{key}={asked} gives way to {policy_key}={given}: they share the policy's ranks")
-            tree = placed(tree, key, given)
-    return tree, notices

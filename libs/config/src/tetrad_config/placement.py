@@ -17,13 +17,13 @@ class Placement(Section):
     policy_num_gpus_per_node: Count = 1
     """Ranks of the learner on each host: one per GPU, or on a machine without GPUs so many gloo processes."""
     critic_num_nodes: Count = 1
-    """Hosts of the critic; follows the policy."""
+    """Hosts of the critic, whose ranks are the policy's; another number than the policy's is refused."""
     critic_num_gpus_per_node: Count = 1
-    """Ranks of the critic on each host; follows the policy."""
+    """Ranks of the critic on each host, which are the policy's; another number than the policy's is refused."""
     ref_num_nodes: Count = 1
-    """Hosts of the reference model; follows the policy."""
+    """Hosts of the reference model, whose ranks are the policy's; another number than the policy's is refused."""
     ref_num_gpus_per_node: Count = 1
-    """Ranks of the reference model on each host; follows the policy."""
+    """Ranks of the reference on each host, which are the policy's; another number than the policy's is refused."""
 
     @property
     def num_ranks(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from tetrad_config.gpu_use import Gpu, Use
 from tetrad_config.plan import Batch, Length, Plan, Storage
 
 UNKNOWN: Final = "unknown"
@@ -76,8 +78,19 @@ def _storage_rows(storage: Storage) -> list[tuple[str, str]]:
     ]
 
 
-def render(plan: Plan) -> str:
-    """Return the plan as aligned lines, notices last."""
+def _gpu_rows(gpus: Sequence[Gpu]) -> list[tuple[str, str]]:
+    return [
+        (f"GPU {gpu.name}" if number == 0 else "", _use(use)) for gpu in gpus for number, use in enumerate(gpu.uses)
+    ]
+
+
+def _use(use: Use) -> str:
+    held = ", ".join(f"{held.what} {_bytes(held.num_bytes)}" for held in use.held)
+    return f"{use.process}: {held}" + (f"; {use.note}" if use.note else "")
+
+
+def render(plan: Plan, gpus: Sequence[Gpu] = ()) -> str:
+    """Return the plan as aligned lines, who uses which of the GPUs, notices last."""
     processes = (
         _counted(plan.ranks, "trainer rank"),
         _counted(plan.rollout_replicas, "rollout"),
@@ -89,6 +102,7 @@ def render(plan: Plan) -> str:
         *_batch_rows(plan.batch, plan.ranks),
         *_length_rows(plan.length),
         *_storage_rows(plan.storage),
+        *_gpu_rows(gpus),
     ]
     lines = [f"{label:<{_LABEL_WIDTH}}{text}".rstrip() for label, text in rows]
     return "\n".join([*lines, *(f"note: {notice}" for notice in plan.notices)])

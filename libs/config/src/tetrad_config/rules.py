@@ -286,6 +286,16 @@ def _adapters_are_where_they_are_said_to_be(config: RunConfig) -> Iterator[Probl
         yield Problem(key="generator.enable_lora", message=message)
 
 
+def _adapters_alone_go_to_one_gpu(config: RunConfig) -> Iterator[Problem]:
+    size = config.generator.inference_engine_tensor_parallel_size
+    if config.syncs_adapters_only and size > 1:
+        message = (
+            f"{size} GPUs for each engine: adapters alone are only proven in engines on one; "
+            "set generator.enable_lora=false to sync them merged"
+        )
+        yield Problem(key="generator.inference_engine_tensor_parallel_size", message=message)
+
+
 GATED: Final = frozenset({"gate_proj", "up_proj"})
 
 
@@ -346,6 +356,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _correction_has_something_to_correct,
     _bounds_are_in_order,
     _adapters_are_where_they_are_said_to_be,
+    _adapters_alone_go_to_one_gpu,
     _adapters_have_layers,
     _the_base_of_adapters_stays,
     _overlong_buffer_fits,

@@ -8,6 +8,7 @@ tail counted as if zeros followed. A chunk of one tensor is one program; it adds
 
 import functools
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Final
 
 import numpy as np
@@ -53,7 +54,9 @@ class SumTable:
         sums_T2 = torch.zeros((self._num_tensors, 2), dtype=torch.int64, device=self._device)
         num_chunks = self._table_4C.shape[1]
         if num_chunks:
-            _kernel()[(num_chunks,)](self._table_4C, sums_T2, num_chunks, CHUNK=CHUNK_WORDS, BLOCK=_BLOCK_WORDS)
+            # Triton launches on the current device, whatever its arguments are on.
+            with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
+                _kernel()[(num_chunks,)](self._table_4C, sums_T2, num_chunks, CHUNK=CHUNK_WORDS, BLOCK=_BLOCK_WORDS)
         return [f"{plain:016x}{weighted:016x}" for plain, weighted in _unsigned(sums_T2).tolist()]
 
 

@@ -246,7 +246,7 @@ class Broadcaster:
                     version=pull.version, holds=self.holds, reason=reason, needs_group=needs_group
                 )
             self._senders.send(pull.incarnation, held.version, partial(self._memory, held, pull.gpu), tasks)
-        offered = offer(held, transport, gpu=pull.gpu, group=pull.group, deadline_s=self._timeout_s)
+        offered = offer(held, transport, pull=pull, deadline_s=self._timeout_s)
         self._rights.grant(self._right(reader, held, offered))
         self._metrics.version_offered(transport)
         log.info("version_offered", replica=reader.replica, version=held.version, transport=transport.value)

@@ -37,18 +37,19 @@ def _can_serve(held: Held, transport: WeightTransport, gpu: str) -> bool:
     return held.segment is not None
 
 
-def offer(held: Held, transport: WeightTransport, *, gpu: str, group: str, deadline_s: float) -> VersionOffered:
+def offer(held: Held, transport: WeightTransport, *, pull: PullVersion, deadline_s: float) -> VersionOffered:
     """Offer a held version; the handle is that of the transport."""
     bare = partial(
         VersionOffered, version=held.version, manifest=held.manifest, transport=transport, canary=held.canary
     )
     match transport:
         case WeightTransport.CUDA_IPC:
-            return bare(device=device_on(held, gpu), deadline_s=deadline_s)
+            others = tuple(device for device in held.devices if device.gpu in pull.other_gpus)
+            return bare(device=device_on(held, pull.gpu), other_devices=others, deadline_s=deadline_s)
         case WeightTransport.SHARED_MEMORY:
             return bare(segment=held.segment, deadline_s=deadline_s)
         case WeightTransport.NCCL:
-            return bare(group=group, deadline_s=deadline_s)
+            return bare(group=pull.group, deadline_s=deadline_s)
         case WeightTransport.SOCKET:
             return bare(deadline_s=deadline_s)
         case _:

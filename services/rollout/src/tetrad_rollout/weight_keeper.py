@@ -242,13 +242,13 @@ class WeightKeeper:
 
         is_staged = False
 
-        async def stage_from_device(manifest: Manifest, device: DeviceHandle) -> None:
+        async def stage_from_device(manifest: Manifest, device: DeviceHandle, others: Sequence[DeviceHandle]) -> None:
             nonlocal is_staged
-            await self._engine.stage_from_device(device, manifest, version=wanted.version)
+            await self._engine.stage_from_device(device, manifest, version=wanted.version, others=others)
             is_staged = True
 
         self._enter(WeightPhase.STAGING)
-        receiver.read_on(self._engine.gpu)
+        receiver.read_on(self._engine.gpu, self._engine.other_gpus)
         try:
             manifest = await receiver.fetch(wanted.version, stage, stage_from_device)
         finally:

@@ -126,3 +126,13 @@ def test_names_of_environments_are_capped_and_the_rest_is_counted() -> None:
     names = [name for name in figures if name.startswith("environment/m")]
     assert len(names) == 64
     assert figures["environment/num_dropped_names"] == 6.0
+
+
+def test_what_a_step_took_while_the_former_one_was_trained_counts_there() -> None:
+    # Its batch was whole and sealed before the former step was published.
+    watch = Stopwatch({"batched": 1.0, "sealed": 2.0, "wanted": 5.0, "executed": 9.0, "published": 10.0})
+
+    phases = watch.phases()
+
+    assert phases.pop("timing/step") == 5.0 == sum(phases.values())
+    assert (phases["timing/generate"], phases["timing/journal"], phases["timing/train"]) == (0.0, 0.0, 4.0)

@@ -27,7 +27,7 @@ class Link:
 
 def a_memory(*, may_sleep: bool = True) -> tuple[ServerMemory, Link]:
     link = Link()
-    return ServerMemory(link, may_sleep=may_sleep, is_on_gpu=False), link  # type: ignore[arg-type]  # as far as asked
+    return ServerMemory(link, may_sleep=may_sleep, num_gpus=0), link  # type: ignore[arg-type]  # as far as asked
 
 
 def test_each_tag_is_released_and_taken_once() -> None:

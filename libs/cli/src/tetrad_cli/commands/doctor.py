@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,13 +18,21 @@ def main(argv: Sequence[str]) -> int:
         prog="tetrad doctor", description="Look at this machine; say what is missing, and what to do about it."
     )
     parser.add_argument("--model", metavar="FOLDER", help="look at the chat template and the size of this model too")
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="PATH",
+        help="another interpreter that services will run in; its libraries are compared with ours",
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     arguments = parser.parse_args(argv)
     from tetrad_cli.doctor.checks import examine
     from tetrad_cli.doctor.finding import Patient, Verdict
     from tetrad_runtime.exits import ExitCode
 
-    findings = examine(Patient(environ=os.environ, model=arguments.model))
+    findings = examine(Patient(environ=os.environ, model=arguments.model, pythons=tuple(arguments.python)))
     if arguments.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:

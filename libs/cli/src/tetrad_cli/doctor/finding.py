@@ -40,6 +40,8 @@ class Patient:
     """Where runs will live."""
     model: str | None = None
     """A model folder, or a name on the Hub, whose template is looked at; None for no model."""
+    pythons: tuple[Path, ...] = ()
+    """Other interpreters that services will run in."""
 
 
 Check = Callable[[Patient], Iterable[Finding]]

@@ -46,6 +46,10 @@ class Role:
     """Where its processes are if others keep them; empty where the launcher does."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the launcher's own; `{index}`, `{name}` and `{port}` in values are replaced."""
+    why_no_more: str = ""
+    """What `max_replicas` follows from, for whoever asks for more."""
+    is_numbered: bool = False
+    """Whether a replica has a number even where there may be only one."""
     gpus: tuple[tuple[str, ...], ...] = ()
     """For each replica the GPUs that it sees; empty where it sees all that the launcher sees."""
     on_exit: OnExit = OnExit.RESTART
@@ -90,8 +94,9 @@ class Role:
         return 0 if self.is_optional else 1
 
     def instance_name(self, index: int) -> str:
-        """Return the name of a replica, e.g. `rollout-0`; a role that cannot be scaled has no numbers."""
-        return f"{self.label or self.name}-{index}" if self.max_replicas > 1 else self.name
+        """Return the name of a replica, e.g. `rollout-0`; a role that is never scaled has no numbers."""
+        is_numbered = self.is_numbered or self.max_replicas > 1
+        return f"{self.label or self.name}-{index}" if is_numbered else self.name
 
     def environment(self, index: int, *, port: int) -> dict[str, str]:
         """Return the role's variables for one replica."""

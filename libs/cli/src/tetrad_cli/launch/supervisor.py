@@ -204,10 +204,8 @@ class Supervisor:
             raise ScaleError(f"there is no role {role_name!r}; roles are {', '.join(self.roles)}")
         if role.outside:
             raise ScaleError(f"{role_name}={replicas}: {role.outside}")
-        least, most = role.min_replicas, role.max_replicas
-        if not least <= replicas <= most:
-            limit = f"{least} to {most} are possible" if most > least else "there is always exactly one"
-            raise ScaleError(f"{role_name}={replicas}: {limit}")
+        if not role.min_replicas <= replicas <= role.max_replicas:
+            raise ScaleError(f"{role_name}={replicas}: {_limit(role)}")
         if self._is_closing:
             raise ScaleError("the run is stopping")
         if role_name in self._held:
@@ -284,3 +282,12 @@ class Supervisor:
             code = instance.last_exit.shell_code if instance.last_exit is not None else 1
             reason = f"no {instance.role.name} is left: {ending.reason}"
             self.ended.set_result(RunEnd(code=code or 1, reason=reason, culprit=instance.name))
+
+
+def _limit(role: Role) -> str:
+    least, most = role.min_replicas, role.max_replicas
+    if most > least:
+        possible = f"{least} to {most} are possible"
+    else:
+        possible = "no more than 1 is possible" if role.why_no_more else "there is always exactly one"
+    return f"{role.why_no_more}: {possible}" if role.why_no_more else possible

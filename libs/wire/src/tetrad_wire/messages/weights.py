@@ -172,6 +172,8 @@ class PullVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Of the process that will read; 0 where it does not share the broadcaster's host."""
     gpu: str = ""
     """UUID of the GPU whose memory the engine reads from other processes; empty where it reads host memory only."""
+    other_gpus: tuple[str, ...] = ()
+    """UUIDs of the further GPUs that the engine is split over."""
     started: int = 0
     """When that process started, in clock ticks after boot (field 22 of /proc/PID/stat): a pid alone is used again."""
     pid_space: str = ""
@@ -202,6 +204,8 @@ class VersionOffered(msgspec.Struct, frozen=True, kw_only=True):
     """Where the bytes lie; of `cuda_ipc` only."""
     group: str = ""
     """Name of the process group that the bytes are sent in; of `nccl` only."""
+    other_devices: tuple[DeviceHandle, ...] = ()
+    """Where the same bytes lie on the pull's `other_gpus`, as far as they do; of `cuda_ipc` only."""
     canary: Canary | None = None
     """As published."""
     deadline_s: float

@@ -102,11 +102,21 @@ class Stopwatch:
         return self.marks[end] - self.marks[begin]
 
     def phases(self) -> dict[str, float]:
-        """Where the step's time went, in seconds."""
+        """Where the step's time went, in seconds: what it took of it while the former step was trained counts there."""
         return {
-            "timing/generate": self.between("wanted", "batched"),
-            "timing/journal": self.between("batched", "sealed"),
-            "timing/train": self.between("sealed", "executed"),
-            "timing/publish": self.between("executed", "published"),
+            "timing/generate": self._in_turn("wanted", "batched"),
+            "timing/journal": self._in_turn("batched", "sealed"),
+            "timing/train": self._in_turn("sealed", "executed"),
+            "timing/publish": self._in_turn("executed", "published"),
             "timing/step": self.between("wanted", "published"),
         }
+
+    def _in_turn(self, begin: str, end: str) -> float:
+        """Seconds from one mark to another, as far as the former step was over by then.
+
+        >>> watch = Stopwatch({"batched": 1.0, "sealed": 2.0, "wanted": 5.0, "executed": 9.0, "published": 10.0})
+        >>> [seconds for name, seconds in watch.phases().items()]
+        [0.0, 0.0, 4.0, 1.0, 5.0]
+        """
+        late = max(0.0, self.between(begin, "wanted"))
+        return max(0.0, self.between(begin, end) - late)

@@ -72,7 +72,7 @@ class DeviceCopies:
         self._newest = segment.name
         manifest = from_digests(layout, digests, algorithm=DigestAlgorithm.SUM64, adapter=adapter)
         # Also where none is handed on: it is by this that the ranks agree.
-        handles = _gathered(segment.handle(), manifest.digest, self._ranks)
+        handles = agreed_handles(segment.handle(), manifest.digest, self._ranks)
         return DeviceCopy(
             manifest=manifest,
             handles=handles if self._has_neighbours else (),
@@ -106,16 +106,23 @@ class DeviceCopies:
         return self._tables[key]
 
 
-def _gathered(handle: DeviceHandle, digest: str, ranks: Ranks) -> tuple[DeviceHandle, ...]:
-    """The handles of all ranks, once they agree on the bytes; collective."""
+def agreed_handles(handle: DeviceHandle, digest: str, ranks: Ranks) -> tuple[DeviceHandle, ...]:
+    """The handles of all ranks, in their order, once they agree on the bytes; collective.
+
+    Raises:
+        RankDisagreementError: on every rank, naming one whose digest is another.
+    """
     mine = msgspec.json.encode((digest, handle))
     lengths = ranks.gather(torch.tensor([len(mine)])).tolist()
     joined = bytes(ranks.gather(torch.frombuffer(bytearray(mine), dtype=torch.uint8)).tolist())
-    handles, start = [], 0
+    handles, others, start = [], [], 0
     for rank, length in enumerate(lengths):
         theirs, found = msgspec.json.decode(joined[start : start + length], type=tuple[str, DeviceHandle])
         if theirs != digest:
-            raise RankDisagreementError(f"rank {rank} exported digest {theirs}, rank {ranks.rank} {digest}")
+            others.append(f"rank {rank} exported digest {theirs}, rank {ranks.rank} {digest}")
         handles.append(found)
         start += length
+    # The odd one out sees that all others differ, and they see it: so all of them stop.
+    if others:
+        raise RankDisagreementError("; ".join(others))
     return tuple(handles)

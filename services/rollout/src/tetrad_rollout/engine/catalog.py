@@ -77,7 +77,7 @@ def _factory(name: EngineName) -> Callable[[EngineSettings], Engine]:
 
 
 def _create_sglang(settings: EngineSettings) -> Engine:
-    from tetrad_rollout.engine.sglang.engine import create
+    from tetrad_rollout.engine.sglang.starting import create
 
     return create(settings)
 

@@ -1,6 +1,6 @@
 """An engine that is built only when it may hold memory; until then it sleeps."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -72,9 +72,16 @@ class LateEngine:
         """See `Engine.gpu`; empty until the engine is built: to look would take memory."""
         return "" if self.built is None else self.built.gpu
 
-    async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion) -> None:
+    @property
+    def other_gpus(self) -> tuple[str, ...]:
+        """See `Engine.other_gpus`; empty until the engine is built, likewise."""
+        return () if self.built is None else self.built.other_gpus
+
+    async def stage_from_device(
+        self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion, others: Sequence[DeviceHandle] = ()
+    ) -> None:
         """See `Engine.stage_from_device`."""
-        await self._there().stage_from_device(handle, manifest, version=version)
+        await self._there().stage_from_device(handle, manifest, version=version, others=others)
 
     async def commit(self, *, version: PolicyVersion, digest: str) -> CommitReport:
         """See `Engine.commit`."""

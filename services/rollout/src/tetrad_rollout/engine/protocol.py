@@ -6,7 +6,7 @@ An update of the weights is: `begin_stage` → fill the buffer → `verify_stage
 `pause` → `commit` → `probe` → `resume`; `tetrad_rollout.engine.update.switch_weights` performs the second half.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NewType, Protocol
@@ -273,8 +273,17 @@ class Engine(Protocol):
         """UUID of the GPU whose memory `stage_from_device` reads; empty where the engine takes bytes from the host."""
         ...
 
-    async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion) -> None:
+    @property
+    def other_gpus(self) -> tuple[str, ...]:
+        """UUIDs of its further GPUs, in the order of its parts; empty for an engine on one."""
+        ...
+
+    async def stage_from_device(
+        self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion, others: Sequence[DeviceHandle] = ()
+    ) -> None:
         """Stage and verify a version in another process's memory on the engine's GPU; nothing passes through the host.
+
+        Each further GPU of the engine reads the one of `others` that lies there, or the first one's from afar.
 
         Raises:
             TransportUnusableError: the memory is not the one that was promised, or cannot be mapped here.

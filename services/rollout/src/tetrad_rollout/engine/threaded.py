@@ -9,7 +9,7 @@ import concurrent.futures
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -128,10 +128,18 @@ class ThreadedEngine:
         """See `Engine.gpu`: this engine's stage is host memory."""
         return ""
 
-    async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion) -> None:
+    @property
+    def other_gpus(self) -> tuple[str, ...]:
+        """See `Engine.other_gpus`: there are none."""
+        return ()
+
+    async def stage_from_device(
+        self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion, others: Sequence[DeviceHandle] = ()
+    ) -> None:
         """See `Engine.stage_from_device`; always refused."""
+        gpus = ", ".join(device.gpu for device in (handle, *others))
         raise WeightStateError(
-            f"version {version} ({manifest.digest}) lies in memory of GPU {handle.gpu}; this engine reads host memory"
+            f"version {version} ({manifest.digest}) lies in memory of GPU {gpus}; this engine reads host memory"
         )
 
     async def commit(self, *, version: PolicyVersion, digest: str) -> CommitReport:

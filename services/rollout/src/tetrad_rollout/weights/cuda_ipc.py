@@ -1,17 +1,21 @@
-"""Bytes out of a rank's memory on the GPU that the engine is on too; the engine copies and digests there."""
+"""Bytes out of ranks' memory on the GPUs that the engine is on too; the engine copies and digests there."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 
 from tetrad_rollout.weights.errors import FetchDeadlineError
 from tetrad_rollout.weights.transport import in_thread
 from tetrad_weights.attachments import Maps
 from tetrad_wire.messages.weights import DeviceHandle, Manifest, VersionOffered
 
-DeviceStage = Callable[[Manifest, DeviceHandle], Awaitable[None]]
-"""Has the engine copy a version from GPU memory and verify it; raises TransportUnusableError, DigestMismatchError."""
+DeviceStage = Callable[[Manifest, DeviceHandle, Sequence[DeviceHandle]], Awaitable[None]]
+"""Has the engine copy a version from GPU memory and verify it; raises TransportUnusableError, DigestMismatchError.
+
+The memory on its first GPU, and on those of its others where there is any.
+"""
 
 
 class CudaIpc:
@@ -22,14 +26,15 @@ class CudaIpc:
         self._gates = Maps()
 
     async def prove(self, offer: VersionOffered) -> None:
-        """Read the nonce of the memory's gate back; whether CUDA maps the memory shows when it is read."""
-        await in_thread(self._thread, lambda: self._gates.prove(_device(offer).gate))
+        """Read the nonces of the memories' gates back; whether CUDA maps them shows when they are read."""
+        for device in (_device(offer), *offer.other_devices):
+            await in_thread(self._thread, partial(self._gates.prove, device.gate))
 
     async def fill(self, offer: VersionOffered, stage: DeviceStage, *, deadline: float) -> None:
         """Have the engine copy it; raises FetchDeadlineError once `deadline` on the monotonic clock has come."""
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                await stage(offer.manifest, _device(offer))
+                await stage(offer.manifest, _device(offer), offer.other_devices)
         except TimeoutError:
             raise FetchDeadlineError(version=offer.version, limit_s=offer.deadline_s) from None
 

@@ -110,6 +110,7 @@ class WeightReceiver:
         self._replica = replica
         self._timeout_s = timeout_s
         self._gpu = gpu
+        self._other_gpus: tuple[str, ...] = ()
         self._preferred = tuple(transports)
         self._backoff = backoff or Backoff(first_s=0.02, limit_s=0.5, jitter=0.5)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="weight-receiver")
@@ -160,9 +161,9 @@ class WeightReceiver:
             return ON_HOST
         return tuple(way for way in self._preferred if way is not WeightTransport.CUDA_IPC)
 
-    def read_on(self, gpu: str) -> None:
-        """From the next fetch on the engine reads memory of this GPU; an engine may be built later than we are."""
-        self._gpu = gpu
+    def read_on(self, gpu: str, other_gpus: Sequence[str] = ()) -> None:
+        """From the next fetch on the engine reads memory of these GPUs; an engine may be built later than we are."""
+        self._gpu, self._other_gpus = gpu, tuple(other_gpus)
 
     async def end_group(self) -> None:
         """Kill the receiver of collectives, where there is one."""
@@ -277,6 +278,7 @@ class WeightReceiver:
             name=self._replica,
             pid=process.pid,
             gpu=self._gpu,
+            other_gpus=self._other_gpus,
             started=process.started,
             pid_space=pid_space(),
             transports=tuple(transports),

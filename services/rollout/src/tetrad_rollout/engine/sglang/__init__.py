@@ -2,9 +2,11 @@
 
 arguments   a run's knobs → SGLang's ServerArgs; no import of sglang
 server      start, coroutines and shutdown of `sglang.Engine`
-scheduler   what runs inside SGLang's scheduler process: tells which weights it holds
+scheduler   what runs inside SGLang's scheduler processes: tells which weights they hold
+held_…      digests of that, over all GPUs of the engine
 samples     one sample's course: submitted, cut, resubmitted, ended
 memory      given back and taken back by tag
 engine      the `Engine` protocol on top of them
+starting    both of them for a replica
 weights     stage, commit, probe
 """

@@ -9,7 +9,7 @@ resume the server holds no request: weights are replaced, caches flushed and mem
 import asyncio
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,14 +42,12 @@ from tetrad_rollout.engine.protocol import (
     WeightLayout,
 )
 from tetrad_rollout.engine.rows import Job, Row
-from tetrad_rollout.engine.sglang.arguments import server_arguments
 from tetrad_rollout.engine.sglang.exported_metrics import exported_metrics
-from tetrad_rollout.engine.sglang.memory import ServerMemory, measured
+from tetrad_rollout.engine.sglang.memory import ServerMemory
 from tetrad_rollout.engine.sglang.samples import Course
-from tetrad_rollout.engine.sglang.server import Server, capability, installed_versions, known_arguments
+from tetrad_rollout.engine.sglang.server import Server
 from tetrad_rollout.engine.sglang.weights import ServedWeights
 from tetrad_rollout.engine.stops import Decode, StopRule
-from tetrad_rollout.engine.tokenizer import load_decode
 from tetrad_telemetry.logs import get_logger
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.membership import MemoryFigures
@@ -89,12 +87,12 @@ class SglangEngine:
         settings: EngineSettings,
         decode: Decode | None,
         report_every: int = REPORT_EVERY,
-        held: int = 0,
+        held: Sequence[int] = (),
     ) -> None:
         self._server = server
         self._weights = weights
         may_sleep = settings.server.may_sleep
-        self._memory = ServerMemory(server, may_sleep=may_sleep, is_on_gpu=bool(weights.gpu), held=held)
+        self._memory = ServerMemory(server, may_sleep=may_sleep, num_gpus=len(weights.gpus), held=held)
         self._settings = settings
         self._decode = decode
         self._report_every = report_every
@@ -164,11 +162,18 @@ class SglangEngine:
     @property
     def gpu(self) -> str:
         """See `Engine.gpu`."""
-        return self._weights.gpu
+        return next(iter(self._weights.gpus), "")
 
-    async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion) -> None:
+    @property
+    def other_gpus(self) -> tuple[str, ...]:
+        """See `Engine.other_gpus`."""
+        return self._weights.gpus[1:]
+
+    async def stage_from_device(
+        self, handle: DeviceHandle, manifest: Manifest, *, version: PolicyVersion, others: Sequence[DeviceHandle] = ()
+    ) -> None:
         """See `Engine.stage_from_device`."""
-        await self._weights.stage_from_device(handle, manifest, version)
+        await self._weights.stage_from_device((handle, *others), manifest, version)
         if self._is_paused:
             self._weights.pause()
 
@@ -379,17 +384,6 @@ class SglangEngine:
             for course in playing.values():
                 self._server.abort(course.rid)
             await asyncio.wait(playing, timeout=ABORT_AGAIN_S)
-
-
-def create(settings: EngineSettings) -> SglangEngine:
-    """Start the server and put an engine on top of it; blocks for as long as the model takes to load."""
-    found = capability()
-    arguments, reason = server_arguments(settings, known=known_arguments(), capability=found)
-    log.info("server_starting", versions=installed_versions(), attention=arguments["attention_backend"], why=reason)
-    server, held = measured(lambda: Server.start(arguments), is_on_gpu=found is not None)
-    log.info("server_ready", context=server.max_context, kv_tokens=server.max_tokens_held, pids=server.child_pids)
-    weights = ServedWeights(server, settings=settings, is_on_gpu=found is not None)
-    return SglangEngine(server, weights, settings=settings, decode=load_decode(settings.model_path), held=held)
 
 
 def _report(caller: _Caller) -> None:

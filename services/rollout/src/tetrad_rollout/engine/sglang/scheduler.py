@@ -1,7 +1,7 @@
 """Runs inside SGLang's scheduler process, one for each GPU of the engine: tells which weights it holds.
 
-SGLang fuses projections (`qkv_proj`, `gate_up_proj`) and pads the vocabulary. What it holds is told under the
-Hugging Face names, so that it can be compared with a manifest tensor by tensor.
+SGLang fuses projections (`qkv_proj`, `gate_up_proj`), pads the vocabulary and splits layers over the engine's GPUs.
+What it holds is told under the Hugging Face names, whole, so that it can be compared with a manifest tensor by tensor.
 """
 
 import json
@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import torch
+from sglang.srt.distributed import get_tp_group
 from sglang.srt.managers import scheduler as sglang_scheduler
 from sglang.srt.managers.io_struct import RpcReqInput, RpcReqOutput
 from sglang.srt.utils.patch_torch import monkey_patch_torch_reductions
 from torch import Tensor, nn
 
 from tetrad_rollout.engine.sglang.held_digests import digests_of
+from tetrad_rollout.engine.sglang.held_shards import TorchGroup, digests_over
 from tetrad_runtime.orphans import follow_parent
 
 HELD: Final = "tetrad_held"
@@ -59,10 +61,21 @@ class TellingScheduler(sglang_scheduler.Scheduler):  # type: ignore[misc]  # sgl
         tensors, others = {}, {}
         for name, tensor in held:
             if name in shapes:
-                tensors[name] = tensor[tuple(slice(extent) for extent in shapes[name])].contiguous()
+                tensors[name] = tensor
             else:
                 others[name] = ""
-        return digests_of(tensors, algorithm) | others
+        return _digests(tensors, shapes, algorithm) | others
+
+
+def _digests(tensors: dict[str, Tensor], shapes: Shapes, algorithm: str) -> dict[str, str]:
+    """Of whole tensors. With several GPUs all of them take part: SGLang hands each request to every scheduler."""
+    group = get_tp_group()
+    if group.world_size > 1:
+        return digests_over(TorchGroup(group.device_group), tensors, shapes, algorithm)
+    wholes = {
+        name: tensor[tuple(slice(extent) for extent in shapes[name])].contiguous() for name, tensor in tensors.items()
+    }
+    return digests_of(wholes, algorithm)
 
 
 def run_scheduler(*arguments: Any, **keywords: Any) -> None:

@@ -180,7 +180,7 @@ class Server:
     async def held(
         self, shapes: Mapping[str, Sequence[int]], *, algorithm: str, adapter: str | None = None
     ) -> dict[str, str]:
-        """Digests of what the first scheduler computes with, of a model or an adapter, by the names of a checkpoint."""
+        """Digests of what all schedulers compute with, of a model or an adapter, by the names of a checkpoint."""
         wanted = {name: list(shape) for name, shape in shapes.items()}
         parameters = {"shapes": wanted, "algorithm": algorithm, "adapter": adapter}
         answer = await self._call(HELD, parameters)

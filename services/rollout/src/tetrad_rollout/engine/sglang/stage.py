@@ -1,8 +1,10 @@
 """The buffer that a version waits in beside the server, and how the server is told to read it.
 
-On a CPU it is shared memory, on a GPU device memory of this process with a host side for bytes that come by
+On a CPU it is shared memory, on GPUs memory of this process on each of them, with a host side for bytes that come by
 sockets. Owns the memory; knows no version.
 """
+
+# A server over several GPUs has a process on each, which reads the whole version on its own GPU and keeps its part.
 
 from collections.abc import Sequence
 from typing import Final
@@ -24,10 +26,12 @@ METADATA: Final = "metadata"
 class Stage:
     """Memory for one version."""
 
-    def __init__(self, *, is_on_gpu: bool) -> None:
+    def __init__(self, *, is_on_gpu: bool, size: int = 1) -> None:
         self._is_on_gpu = is_on_gpu
+        self._size = size
+        """Processes of the server, each on a GPU of its own where there are any."""
         self._host: Tensor | None = None
-        self._device: Tensor | None = None
+        self._devices: list[Tensor] = []
         self.layout: WeightLayout | None = None
         self._is_on_device = False
 
@@ -40,22 +44,21 @@ class Stage:
         buffer: Bytes = self._host.numpy()
         return buffer
 
-    def begin_on_device(self, layout: WeightLayout) -> Tensor:
-        """The device side uint8[num_bytes], for the caller to fill."""
-        self._make_device_side(layout)
-        assert self._device is not None
+    def begin_on_devices(self, layout: WeightLayout) -> list[Tensor]:
+        """The side of each GPU, uint8[num_bytes], for the caller to fill all of them."""
+        self._make_device_sides(layout)
         self.layout, self._is_on_device = layout, True
-        return self._device
+        return self._devices
 
     def to_device(self) -> None:
-        """Copy the host side over, where the server reads device memory; blocks until the copy is whole."""
+        """Copy the host side over, where the server reads device memory; blocks until the copies are whole."""
         if not self._is_on_gpu or self._is_on_device:
             return
         assert self.layout is not None
         assert self._host is not None
-        self._make_device_side(self.layout)
-        assert self._device is not None
-        self._device.copy_(self._host)
+        self._make_device_sides(self.layout)
+        for device in self._devices:
+            device.copy_(self._host)
         self._is_on_device = True
 
     @property
@@ -66,25 +69,28 @@ class Stage:
         buffer: Bytes = self._host.numpy()
         return buffer
 
-    def payload(self) -> bytes:
-        """What SGLang's scheduler needs to read the stage where it lies; one for each of its processes."""
+    def payloads(self) -> list[bytes]:
+        """What each of SGLang's schedulers needs to read the stage where it lies; each may be read once."""
         if self.layout is None:
             raise WeightStateError("nothing is staged; call begin_stage first")
-        flat = self._device if self._is_on_gpu else self._host
-        data: bytes = MultiprocessingSerializer.serialize({FLAT: flat, METADATA: metadata(self.layout.tensors)})
-        return data
+        sides = self._devices if self._is_on_gpu else [self._host] * self._size
+        described = metadata(self.layout.tensors)
+        return [MultiprocessingSerializer.serialize({FLAT: side, METADATA: described}) for side in sides]
 
     def release(self) -> None:
         """Give the memory back."""
-        self._host = self._device = self.layout = None
-        self._is_on_device = False
+        self._host = self.layout = None
+        self._devices, self._is_on_device = [], False
         if self._is_on_gpu:
             torch.cuda.empty_cache()
 
-    def _make_device_side(self, layout: WeightLayout) -> None:
-        if self._device is None or self._device.numel() != layout.num_bytes:
-            self._device = None
-            self._device = torch.empty(layout.num_bytes, dtype=torch.uint8, device=torch.device("cuda"))
+    def _make_device_sides(self, layout: WeightLayout) -> None:
+        if [side.numel() for side in self._devices] != [layout.num_bytes] * self._size:
+            self._devices = []
+            self._devices = [
+                torch.empty(layout.num_bytes, dtype=torch.uint8, device=torch.device("cuda", index))
+                for index in range(self._size)
+            ]
 
 
 def metadata(tensors: Sequence[TensorSpec]) -> list[FlattenedTensorMetadata]:

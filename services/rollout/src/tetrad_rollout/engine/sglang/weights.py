@@ -7,7 +7,7 @@ idle between `pause` and `resume`; that is the engine's business.
 import asyncio
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -50,9 +50,10 @@ class ServedWeights:
         self._server = server
         self._settings = settings
         self._model = {spec.name: spec for spec in model_layout(settings.model_path, settings.dtype).tensors}
-        self._stage = Stage(is_on_gpu=is_on_gpu)
+        size = settings.server.tensor_parallel_size
+        self._stage = Stage(is_on_gpu=is_on_gpu, size=size)
         self._copies = DeviceCopier()
-        self.gpu = uuid_of() if is_on_gpu else ""
+        self.gpus = tuple(uuid_of(index) for index in range(size)) if is_on_gpu else ()
         self._live_layout: WeightLayout | None = None
         self._stages_begun = 0
         self._probes = ProbeMemory(dtype=settings.dtype)
@@ -94,15 +95,17 @@ class ServedWeights:
         if is_paused:
             self.pause()
 
-    async def stage_from_device(self, handle: DeviceHandle, manifest: Manifest, version: PolicyVersion) -> None:
-        """Copy a version from another process's memory on the server's GPU, and digest the copy."""
+    async def stage_from_device(
+        self, handles: Sequence[DeviceHandle], manifest: Manifest, version: PolicyVersion
+    ) -> None:
+        """Copy a version from other processes' memory on the server's GPUs, and digest each copy."""
         after = step(self.status, WeightEvent.BEGIN_STAGE, version=version)
         self._check_fits(manifest)
         self.status = after
         self._stages_begun += 1
         ticket = self._stages_begun
         try:
-            await asyncio.to_thread(self._copies.take, handle, manifest, self._stage.begin_on_device(manifest))
+            await asyncio.to_thread(self._copies.take, handles, manifest, self._stage.begin_on_devices(manifest))
         except DigestMismatchError:
             if ticket == self._stages_begun:
                 self._fail()
@@ -230,10 +233,6 @@ class ServedWeights:
         layout = self._live_layout
         if not isinstance(layout, Manifest):
             return
-        if (size := self._settings.server.tensor_parallel_size) > 1:
-            # Each of its processes holds parts of tensors only.
-            log.warning("held_weights_not_compared", reason=f"the server is split over {size} GPUs")
-            return
         if layout.adapter is not None:
             await self._check_base(layout.adapter, _algorithm(layout))
         for spec, digest in zip(layout.tensors, await self._held(layout, self.adapter), strict=True):
@@ -273,12 +272,11 @@ class ServedWeights:
         """Have the server read the stage: into its weights, or as an adapter that takes the place of the former."""
         layout = self._stage.layout
         if not isinstance(layout, Manifest) or layout.adapter is None:
-            size = self._settings.server.tensor_parallel_size
-            await self._server.load_weights([self._stage.payload() for _ in range(size)])
+            await self._server.load_weights(self._stage.payloads())
             return
         self._num_loads += 1
         former, name = self.adapter, f"v{version}-{self._num_loads}"
-        payload = base64.b64encode(self._stage.payload()).decode()
+        payload = base64.b64encode(self._stage.payloads()[0]).decode()
         await self._server.load_adapter(name, payload=payload, config=server_config(layout.adapter))
         self.adapter = name
         if former is not None:

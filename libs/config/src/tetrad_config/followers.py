@@ -1,0 +1,45 @@
+"""Followers: placement keys of models that run on the policy's ranks. Pure.
+
+Reference and critic are sharded over the ranks of the policy, so each has as many as it. A number that gives way to a
+stronger one of the policy is announced; one that was asked for at least as strongly cannot be obeyed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from tetrad_config.errors import Problem
+from tetrad_config.layer import Origin, OriginKind
+from tetrad_config.section import DottedKey
+from tetrad_config.tree import Tree, lookup, placed
+
+FOLLOWERS: Final[Mapping[DottedKey, DottedKey]] = {
+    DottedKey(f"trainer.placement.{model}_{size}"): DottedKey(f"trainer.placement.policy_{size}")
+    for model in ("ref", "critic")
+    for size in ("num_nodes", "num_gpus_per_node")
+}
+"""Keys that follow another one, and that one."""
+_STRENGTH: Final = {kind: place for place, kind in enumerate(OriginKind)}
+
+
+def follow_policy(tree: Tree, origins: Mapping[DottedKey, Origin]) -> tuple[Tree, list[str], list[Problem]]:
+    """Give reference and critic the policy's numbers; return what gave way, and what cannot be obeyed."""
+    notices: list[str] = []
+    problems: list[Problem] = []
+    for key, policy_key in FOLLOWERS.items():
+        asked, given = lookup(tree, key), lookup(tree, policy_key)
+        if asked == given or not isinstance(asked, int) or not isinstance(given, int):
+            continue
+        if _strength(key, origins) < _strength(policy_key, origins):
+            notices.append(f"{key}={asked} gives way to {policy_key}={given}: they share the policy's ranks")
+            tree = placed(tree, key, given)
+        else:
+            message = f"{asked} is not {policy_key}={given}, whose ranks they share; leave it out, or set {given}"
+            problems.append(Problem(key=key, message=message))
+    return tree, notices, problems
+
+
+def _strength(key: DottedKey, origins: Mapping[DottedKey, Origin]) -> int:
+    origin = origins.get(key)
+    return _STRENGTH[origin.kind if origin is not None else OriginKind.DEFAULT]
