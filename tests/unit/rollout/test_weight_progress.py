@@ -7,7 +7,10 @@ from contextlib import asynccontextmanager
 from tetrad_rollout.engine import BatchSettings
 from tetrad_rollout.engine.fake import FakeRunner, random_table
 from tetrad_rollout.engine.threaded import ThreadedEngine
+from tetrad_rollout.metrics import RolloutMetrics
+from tetrad_rollout.occupation import OccupationClock
 from tetrad_rollout.weight_keeper import WeightKeeper
+from tetrad_telemetry.metrics import Metrics
 from tetrad_testing.builders import INCARNATION, a_desired
 from tetrad_testing.conformance.engine_site import eventually
 from tetrad_transport import MemoryTransport
@@ -22,7 +25,14 @@ async def a_keeper(transport: MemoryTransport, *, timeout_s: float) -> AsyncIter
     runner = FakeRunner(random_table(vocab_size=20, seed=0), eos_token_ids=(0,))
     engine = ThreadedEngine(runner, name="fake", settings=BatchSettings())
     keeper = WeightKeeper(
-        engine, transport, name="rollout-0", incarnation=INCARNATION, timeout_s=timeout_s, on_change=lambda: None
+        engine,
+        transport,
+        name="rollout-0",
+        incarnation=INCARNATION,
+        timeout_s=timeout_s,
+        on_change=lambda: None,
+        observer=RolloutMetrics(Metrics("rollout", version="0")),
+        clock=OccupationClock(),
     )
     task = asyncio.create_task(keeper.run())
     try:
