@@ -32,16 +32,18 @@ from tetrad_learner.coordinator.performer import Performer
 from tetrad_learner.coordinator.rank_set import RankSet
 from tetrad_learner.coordinator.registry import Registry
 from tetrad_learner.coordinator.reporting import Reporting
+from tetrad_learner.coordinator.reward_swaps import RewardSwapMetrics, RewardSwaps
 from tetrad_learner.coordinator.run_folder import RunFolder, open_ledger
 from tetrad_learner.coordinator.sample_table import SampleTables
 from tetrad_learner.coordinator.service import Coordinator
 from tetrad_learner.coordinator.tasks import Tasks
+from tetrad_learner.coordinator.wait_watch import WaitMetrics, WaitWatch
 from tetrad_telemetry.metrics import Metrics
 from tetrad_trajectories.dataset import Dataset
 from tetrad_transport import Delivery, PeerId
 from tetrad_transport.memory import MemoryTransport
 from tetrad_wire.ids import RunId
-from tetrad_wire.messages.membership import Hello, Role
+from tetrad_wire.messages.membership import Hello, Role, RunDescribed
 
 ENDPOINT: Final = "coordinator"
 RANK_SET: Final = "fake-ranks"
@@ -247,7 +249,8 @@ def _compose(cls: type[Site], config: RunConfig, transport: MemoryTransport, *, 
     listener.stamp.epoch = epoch = store.begin_epoch()
     registry = Registry(run)
     tasks = Tasks(config, Dataset.read(config.data.train_data), [])
-    mailroom = TimedMailroom(listener, registry, tasks, secret=store.meta("secret") or "")
+    about = RunDescribed(run=run, name="benchmark", config="")
+    mailroom = TimedMailroom(listener, registry, tasks, secret=store.meta("secret") or "", about=about)
     mailroom.clocks = clocks
     metrics = Metrics("learner", version="0")
     samples_per_step = config.trainer.train_batch_size * config.generator.n_samples_per_prompt
@@ -269,6 +272,7 @@ def _compose(cls: type[Site], config: RunConfig, transport: MemoryTransport, *, 
             tables=SampleTables(interval=OFF),
         ),
         memory=MemoryLedger(metrics),
+        rewards=RewardSwaps(RewardSwapMetrics(metrics), registry, folder.path),
         payloads=Payloads(),
         handle=lambda _event: None,
         spawn=lambda _work: None,
@@ -285,6 +289,7 @@ def _compose(cls: type[Site], config: RunConfig, transport: MemoryTransport, *, 
 
     core = TimedCore(core_config(config, num_steps=num_steps), epoch=epoch, grader_of=grader_of)
     core.clocks = clocks
-    coordinator = TimedCoordinator(performer, core)
+    waits = WaitWatch(core, registry, WaitMetrics(metrics), ranks=lambda: performer.ranks)
+    coordinator = TimedCoordinator(performer, core, waits)
     coordinator.clocks = clocks
     return cls(coordinator, performer, clocks)

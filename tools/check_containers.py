@@ -138,6 +138,8 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a command in a container of its own."""
     container = buildah("from", f"localhost/tetrad-{image}", timeout_s=BUILD_S)
+    # A container engine gives each its own; chroot isolation gives none.
+    mounts = {**mounts, "/etc/hosts": "/etc/hosts:ro"}
     options = [word for there, here in mounts.items() for word in ("-v", f"{there}:{here}")]
     options += [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
     options += ["--user", user] if user else []

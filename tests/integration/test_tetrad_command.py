@@ -107,7 +107,7 @@ def test_ctrl_c_drains_a_foreground_run(shell):
 
 
 def test_a_run_in_the_background_from_up_to_down(shell):
-    up = shell.run("up")
+    up = shell.run("up", "--no-monitoring")
     assert up.returncode == 0, up.stderr
     assert "logs in" in up.stderr
 

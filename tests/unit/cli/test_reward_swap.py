@@ -1,5 +1,5 @@
-import asyncio
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -36,8 +36,8 @@ def a_swap(run_dir: Path, *, is_clear_tcp_allowed: bool = False) -> RewardSwap:
 class NoSupervisor:
     """Of a launcher that must not be touched."""
 
-    def lock_of(self, _role: str) -> asyncio.Lock:
-        return asyncio.Lock()
+    def holding(self, _role: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 @pytest.mark.parametrize(
