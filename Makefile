@@ -28,7 +28,7 @@ TORCH_ARGUMENTS ?= $(if $(UV_FIND_LINKS),,--torch-backend=$(TORCH_BACKEND))
 .PHONY: help setup demo test test-long test-multinode test-node-reward test-sglang test-security check-dashboards check-containers lint typecheck check up down status watch why logs scale plan doctor bench docs clean dashboards
 
 help:  ## This list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 setup: $(STAMP)  ## Make the virtual environment (.venv) with everything in it
 
@@ -55,6 +55,7 @@ test-long: $(STAMP)  ## Tests that take minutes each: compiled models, whole run
 
 test-node-reward: $(STAMP)  ## The reward service in Node.js: every rule of the protocol, and graded by it in a real run
 	TETRAD_REQUIRE_NODE=1 $(BIN)/python -m pytest -q tests/e2e/test_node_reward.py tests/integration/test_reward_conformance.py $(PYTEST_ARGUMENTS)
+
 test-multinode: $(STAMP)  ## Two network namespaces as two hosts: ranks, engines and weights across them (needs root; minutes)
 	$(BIN)/python -m pytest -q tests/multinode $(PYTEST_ARGUMENTS)
 
