@@ -102,6 +102,13 @@ TIME: Final = Row(
             (quantile(0.5, "tetrad_learner_sample_staleness_steps"), "p50"),
             (quantile(0.99, "tetrad_learner_sample_staleness_steps"), "p99"),
         ),
+        panel(
+            "What the learner waits for",
+            "How long it has waited, by reason; `tetrad why` says on whom.",
+            "s",
+            (f"max by (reason) ({series('tetrad_learner_wait_seconds')})", "{{reason}}"),
+            kind=Kind.STACKED,
+        ),
     ),
 )
 
