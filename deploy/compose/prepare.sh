@@ -5,24 +5,7 @@ umask 077
 keys=${KEYS:-/keys} outputs=${OUTPUTS:-/outputs}
 
 tetrad keys init --folder "$keys/all"
-
-# SERVICE, the roles that it acts as, the public keys that it must know.
-share() {
-    for kind in private public revoked; do
-        mkdir -p "$keys/$1/$kind"
-    done
-    for role in $2; do
-        cp "$keys/all/private/$role.key" "$keys/$1/private/"
-    done
-    for role in $3; do
-        cp "$keys/all/public/$role.key" "$keys/$1/public/"
-    done
-}
-
-share learner "coordinator trainer" "coordinator trainer broadcaster reward rollout"
-share broadcaster "broadcaster" "coordinator broadcaster trainer rollout"
-share reward "reward" "coordinator reward rollout"
-share rollout "rollout" "coordinator rollout"
+tetrad keys export --folder "$keys/all" --into "$keys" learner broadcaster reward rollout
 
 mkdir -p "$outputs/run"
 # RUN is a list of words.

@@ -27,17 +27,21 @@ class RunOnTwoHosts(RunUnderTest):
         self._endpoint = f"tcp://{self._head.address}:{PORT}"
         self._agent: subprocess.Popen[bytes] | None = None
         self.agent_dir = folder / "agent"
+        self.keys, self.agent_keys = folder / "keys", folder / "shares" / "agent"
 
     def start(self) -> "RunOnTwoHosts":
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = ("tetrad_cli", "train", f"--listen={self._endpoint}", *self.overrides)
-        self._process = self._start(self._head, "train.log", *command)
+        for words in (["init"], ["export", "agent", f"--into={self.agent_keys.parent}"]):
+            command = [sys.executable, "-m", "tetrad_cli", "keys", *words, f"--folder={self.keys}"]
+            subprocess.run(command, check=True, timeout=60, stdout=subprocess.DEVNULL)
+        training = ("tetrad_cli", "train", f"--listen={self._endpoint}", *self.overrides)
+        self._process = self._start(self._head, "train.log", *training, keys=self.keys)
         self.start_agent()
         return self
 
     def start_agent(self) -> None:
         command = ("tetrad_cli", "agent", "--join", self._endpoint, "--rollouts=1", f"--run-dir={self.agent_dir}")
-        self._agent = self._start(self._other, "agent.log", *command)
+        self._agent = self._start(self._other, "agent.log", *command, keys=self.agent_keys)
 
     def kill_agent(self) -> None:
         """As a host dies: no process of it lives on."""
@@ -60,15 +64,19 @@ class RunOnTwoHosts(RunUnderTest):
         ends = [f"== agent {log.name}\n" + "\n".join(log.read_text().splitlines()[-25:]) for log in logs]
         return "\n".join([super().last_words(), *ends])
 
+    def logs(self) -> list[Path]:
+        """Of both hosts."""
+        return [*self.run_dir.glob("logs/*.log"), *self.agent_dir.glob("logs/*.log")]
+
     def agent_log(self, name: str) -> str:
         return (self.agent_dir / "logs" / f"{name}.log").read_text()
 
-    def _start(self, host: NetworkHost, log: str, *words: str) -> "subprocess.Popen[bytes]":
+    def _start(self, host: NetworkHost, log: str, *words: str, keys: Path) -> "subprocess.Popen[bytes]":
         with (self.folder / log).open("ab") as file:
             return subprocess.Popen(
                 host.command(sys.executable, "-m", *words),
                 cwd=self.folder,
-                env={**os.environ, "TETRAD_ALLOW_CLEAR_TCP": "network"},
+                env={**os.environ, "TETRAD_KEYS": str(keys)},
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
@@ -126,4 +134,7 @@ def test_two_hosts_end_at_the_weights_of_two_ranks_on_one_although_one_host_dies
     assert len(versions) <= len(set(versions)) + 1
     assert len(versions) >= NUM_STEPS - 1
     assert " transport=shared_memory " in run.agent_log("relay")
+    # All of it under keys, of which the other host has no more than its own, and nobody was turned away.
+    assert not (run.agent_keys / "private" / "coordinator.key").exists()
+    assert "peer_refused" not in "".join(path.read_text() for path in run.logs())
     run.check_nothing_is_left()

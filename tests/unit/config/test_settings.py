@@ -138,6 +138,8 @@ def test_clear_tcp_is_off_unless_asked_for():
 
     assert asked.allow_clear_tcp
     assert not load_settings(RolloutSettings, [], ENVIRON).allow_clear_tcp
+    with pytest.raises(ConfigError, match="ALLOW_CLEAR_TCP"):
+        load_settings(RolloutSettings, [], {**ENVIRON, "TETRAD_ALLOW_CLEAR_TCP": "network"})
 
 
 def test_a_secret_is_never_printed():

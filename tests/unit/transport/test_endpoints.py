@@ -28,10 +28,6 @@ def test_clear_tcp_beyond_loopback_is_refused_even_with_permission(host):
         check_endpoint(f"tcp://{host}:5555", allow_clear_tcp=True)
 
 
-def test_a_private_network_is_taken_at_somebody_s_word():
-    assert check_endpoint("tcp://10.0.0.1:5555", allow_clear_tcp="network") == "tcp://10.0.0.1:5555"
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "*", "10.0.0.1", "reward.example"])
 def test_with_keys_every_host_will_do(host):
     endpoint = f"tcp://{host}:5555"

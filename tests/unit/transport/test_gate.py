@@ -56,6 +56,29 @@ def test_a_role_may_send_its_own_kinds_only(kind, role):
     assert refusal(gate, PublicKey("k"), body) is expected
 
 
+@pytest.mark.parametrize(
+    ("role", "name", "key"),
+    [
+        (Role.HOST, "host-1", KeyRole.TRAINER),
+        (Role.RELAY, "host-1-relay", KeyRole.BROADCASTER),
+        (Role.ROLLOUT, "host-1-rollout-0", KeyRole.ROLLOUT),
+        (Role.REWARD, "host-1-reward-0", KeyRole.REWARD),
+    ],
+)
+def test_what_an_agent_starts_registers_under_the_shared_keys_and_no_other(role, name, key):
+    for held in KeyRole:
+        gate = a_gate(k=Grant(key_name=held.value, role=held))
+        hello = a_hello(role=role, name=name)
+        assert refusal(gate, PublicKey("k"), hello) is (None if held is key else RefusalCode.WRONG_ROLE)
+
+
+def test_a_key_of_one_host_is_for_all_that_its_agent_starts():
+    gate = a_gate(k=Grant(key_name="host-1", role=KeyRole.ROLLOUT, replicas="host-1-*"))
+
+    assert refusal(gate, PublicKey("k"), a_hello(role=Role.ROLLOUT, name="host-1-rollout-0")) is None
+    assert refusal(gate, PublicKey("k"), a_hello(role=Role.ROLLOUT, name="host-2-rollout-0")) is RefusalCode.WRONG_NAME
+
+
 def test_a_reward_cannot_be_a_rollout_nor_a_rollout_of_another_name():
     gate = a_gate()
 

@@ -6,16 +6,17 @@ Owns the one conversation. What is then started here is `host_fleet`'s business.
 import asyncio
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from tetrad_cli.places import CLEAR_TCP, KEYS
+from tetrad_cli.key_place import key_folder
+from tetrad_cli.places import KEYS, clear_tcp
 from tetrad_runtime.exits import ConfigFault, PeerLost
 from tetrad_runtime.network import address_towards
-from tetrad_transport import DeadlineError, ZmqTransport
-from tetrad_transport.endpoints import ClearTcp, check_endpoint
+from tetrad_transport import DeadlineError, RefusedError, ZmqTransport
+from tetrad_transport.endpoints import check_endpoint
 from tetrad_transport.keys import Keyring, KeyRole, KeysError
+from tetrad_transport.refusal import Refusal
 from tetrad_wire import RemoteProtocolError
 from tetrad_wire.errors import Violation
 from tetrad_wire.messages.membership import AskRun, RunDescribed
@@ -40,18 +41,33 @@ def own_address(endpoint: str) -> str:
 
 
 def ask_run(endpoint: str, *, name: str, timeout_s: float, environ: Mapping[str, str] = os.environ) -> RunDescribed:
-    """Return what is run at a coordinator's endpoint; raise PeerLost where nobody answers in time."""
+    """Return what is run at a coordinator's endpoint.
+
+    Raises PeerLost where nobody answers in time, ConfigFault where our key is refused there.
+    """
+    refusals: list[Refusal] = []
     try:
-        return asyncio.run(_ask(endpoint, name, timeout_s, environ))
+        return asyncio.run(_ask(endpoint, name, timeout_s, environ, refusals))
+    except RefusedError as error:
+        raise ConfigFault(f"the coordinator at {endpoint} refuses {name}: {error}") from error
     except DeadlineError as error:
+        if refusals:
+            raise ConfigFault(
+                f"the coordinator at {endpoint} is no peer of {name} for {timeout_s:g} s: {refusals[-1].detail}; copy "
+                f"private/{KeyRole.TRAINER}.key and public/{KeyRole.COORDINATOR}.key from the head's folder of keys"
+            ) from error
         raise PeerLost(
             f"no run answers at {endpoint} within {timeout_s:g} s; start it there with --listen {endpoint}, and let "
             "TCP through between the two hosts"
         ) from error
 
 
-async def _ask(endpoint: str, name: str, timeout_s: float, environ: Mapping[str, str]) -> RunDescribed:
-    transport = ZmqTransport(allow_clear_tcp=clear_tcp(environ), keyring=_keyring(name, environ))
+async def _ask(
+    endpoint: str, name: str, timeout_s: float, environ: Mapping[str, str], refusals: list[Refusal]
+) -> RunDescribed:
+    transport = ZmqTransport(
+        allow_clear_tcp=clear_tcp(environ), keyring=_keyring(name, environ), on_refusal=refusals.append
+    )
     connection = transport.connect(endpoint, name=name)
     try:
         reply = await connection.request(AskRun(name=name), timeout_s=timeout_s, resend_s=RESEND_S)
@@ -68,12 +84,6 @@ def _keyring(name: str, environ: Mapping[str, str]) -> Keyring | None:
     if KEYS not in environ:
         return None
     try:
-        return Keyring(Path(environ[KEYS]), role=KeyRole.TRAINER, name=name)
+        return Keyring(key_folder(environ), role=KeyRole.TRAINER, name=name)
     except KeysError as error:
         raise ConfigFault(str(error)) from error
-
-
-def clear_tcp(environ: Mapping[str, str]) -> ClearTcp:
-    """Whether TCP is used without keys, as the services will be told."""
-    given = environ.get(CLEAR_TCP, "").lower()
-    return "network" if given == "network" else given in {"1", "true", "yes", "on"}

@@ -15,7 +15,7 @@ from tetrad_cli.launch.roles import Role
 from tetrad_cli.launch.session import Plan, launch
 from tetrad_cli.monitoring.programs import find_programs
 from tetrad_cli.monitoring.roles import Monitoring, url, write_config
-from tetrad_cli.places import CLEAR_TCP, KEYS, Places, asked_bind, places
+from tetrad_cli.places import KEYS, Places, asked_bind, clear_tcp, places
 from tetrad_cli.prepared import Prepared
 from tetrad_cli.reward_resumed import with_current_reward
 from tetrad_cli.reward_swap import OPERATION, RewardSwap
@@ -86,7 +86,7 @@ def _swaps(run_dir: Path, where: Places) -> Mapping[str, Operation]:
     swap = RewardSwap(
         run_dir=run_dir,
         where=where,
-        is_clear_tcp_allowed=os.environ.get(CLEAR_TCP) == "1",
+        is_clear_tcp_allowed=clear_tcp(os.environ),
         has_keys=KEYS in os.environ,
     )
     return {OPERATION: swap.perform}

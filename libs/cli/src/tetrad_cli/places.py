@@ -70,6 +70,11 @@ def asked_bind(environ: Mapping[str, str]) -> str | None:
     if bind.removeprefix("tcp://").rpartition(":")[0] in WILDCARDS:
         raise ConfigFault(f"{BIND}={bind}: name one address of this host, since the others are told to connect to it")
     try:
-        return check_endpoint(bind, has_keys=KEYS in environ, allow_clear_tcp=environ.get(CLEAR_TCP) == "1")
+        return check_endpoint(bind, has_keys=KEYS in environ, allow_clear_tcp=clear_tcp(environ))
     except ValueError as error:
         raise ConfigFault(f"{BIND}: {error}") from error
+
+
+def clear_tcp(environ: Mapping[str, str]) -> bool:
+    """Whether TCP on loopback is used without keys, as the services will be told."""
+    return environ.get(CLEAR_TCP, "").lower() in {"1", "true", "yes", "on"}

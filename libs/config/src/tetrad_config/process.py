@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -69,8 +69,8 @@ class ServiceSettings(BaseSettings):
     """How log lines are written: json or console."""
     log_level: LogLevel = LogLevel.INFO
     """Least level that is logged: debug, info, warning or error."""
-    allow_clear_tcp: bool | Literal["network"] = False
-    """Whether tcp endpoints are used without keys: on this host only, or with `network` in a private network too."""
+    allow_clear_tcp: bool = False
+    """Whether tcp endpoints of this host are used without keys; beyond loopback nothing replaces them."""
     keys: FilePath | None = None
     """Folder of keys, as `tetrad keys init` makes it: every tcp endpoint is used with them; none without it."""
 

@@ -7,21 +7,17 @@ import os
 import stat
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import urlsplit
 
 # sun_path holds 108 bytes with its terminator.
 MAX_IPC_PATH_BYTES: Final = 107
 _OTHERS: Final = 0o077
-
-
 ANY_PORT: Final = ":*"
-ClearTcp = bool | Literal["network"]
-"""Whether TCP is used without keys: not at all, on loopback, or in a private network too."""
 
 
 def check_endpoint(
-    endpoint: str, *, allow_clear_tcp: ClearTcp = False, has_keys: bool = False, is_bound: bool = False
+    endpoint: str, *, allow_clear_tcp: bool = False, has_keys: bool = False, is_bound: bool = False
 ) -> str:
     """Return `endpoint`; raise ValueError if it cannot be used, saying why and what to do.
 
@@ -89,15 +85,13 @@ def _check_ipc(path: str) -> None:
         )
 
 
-def _check_tcp(endpoint: str, host: str, *, allow_clear_tcp: ClearTcp, has_keys: bool) -> None:
+def _check_tcp(endpoint: str, host: str, *, allow_clear_tcp: bool, has_keys: bool) -> None:
     if has_keys:
         return
     if not is_loopback(host):
-        if allow_clear_tcp == "network":
-            return
         raise ValueError(
             f"endpoint {endpoint!r} reaches beyond loopback without keys; make keys with `tetrad keys init` and name "
-            "their folder in TETRAD_KEYS, or bind 127.0.0.1; TETRAD_ALLOW_CLEAR_TCP=network trusts everybody there"
+            "their folder in TETRAD_KEYS, or stay on 127.0.0.1"
         )
     if not allow_clear_tcp:
         raise ValueError(

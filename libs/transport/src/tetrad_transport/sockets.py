@@ -13,7 +13,7 @@ import zmq
 
 from tetrad_transport.channel import Connection, Listener
 from tetrad_transport.doorway import HANDSHAKE_S, Doorway
-from tetrad_transport.endpoints import ClearTcp, check_endpoint, check_private, is_tcp
+from tetrad_transport.endpoints import check_endpoint, check_private, is_tcp
 from tetrad_transport.errors import TransportError
 from tetrad_transport.guard import Guard
 from tetrad_transport.keys.keyring import Keyring
@@ -39,7 +39,7 @@ class ZmqTransport:
         limits: Limits = DEFAULT_LIMITS,
         high_water_mark: int = 4096,
         inbox_capacity: int = 4096,
-        allow_clear_tcp: ClearTcp = False,
+        allow_clear_tcp: bool = False,
         keyring: Keyring | None = None,
         on_refusal: OnRefusal = lambda _refusal: None,
     ) -> None:

@@ -1,9 +1,10 @@
-"""`tetrad keys`: the keys by which services know each other over TCP. Shows no secret, ever."""
+"""`tetrad keys`: the keys by which services know each other over TCP. Shows no secret but by `export --k8s`."""
 
 import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from tetrad_transport.keys.folder import KeyFolder
 
 ROLES: Final = ("coordinator", "trainer", "rollout", "reward", "broadcaster")
+SERVICES: Final = ("learner", "broadcaster", "reward", "rollout", "host")
+SHARES: Final = (*SERVICES, "agent")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,7 +58,28 @@ def _parser() -> argparse.ArgumentParser:
     rotate.add_argument("name", metavar="NAME")
     rotate.add_argument("--grace", type=float, default=60.0, metavar="S", help="of the old key; default 60 seconds")
     rotate.set_defaults(act=_rotate)
+    _add_export(actions.add_parser("export", parents=[place], help="hand over the keys that each service needs"))
     return parser
+
+
+def _add_export(export: argparse.ArgumentParser) -> None:
+    export.add_argument(
+        "shares",
+        nargs="*",
+        type=_share,
+        metavar="SHARE",
+        help=f"{', '.join(SERVICES)}, which is the default; or agent, for the host of a `tetrad agent`",
+    )
+    way = export.add_mutually_exclusive_group(required=True)
+    way.add_argument("--into", type=Path, metavar="DIR", help="make DIR/SHARE, a folder of keys, for each")
+    way.add_argument("--k8s", action="store_true", help="print Secrets for `kubectl apply -f -`, with what is in them")
+    export.set_defaults(act=_export)
+
+
+def _share(name: str) -> str:
+    if name not in SHARES:
+        raise argparse.ArgumentTypeError(f"{name!r} has no share of keys; there are those of {', '.join(SHARES)}")
+    return name
 
 
 def _init(folder: "KeyFolder", _arguments: argparse.Namespace) -> None:
@@ -95,6 +119,21 @@ def _revoke(folder: "KeyFolder", arguments: argparse.Namespace) -> None:
 def _rotate(folder: "KeyFolder", arguments: argparse.Namespace) -> None:
     _say("rotated", folder.rotate(arguments.name, grace_s=arguments.grace))
     print(f"the former key is admitted for {arguments.grace:g} s more")
+
+
+def _export(folder: "KeyFolder", arguments: argparse.Namespace) -> None:
+    from tetrad_transport.keys.shares import share_of, write_share
+
+    names: Sequence[str] = arguments.shares or SERVICES
+    if arguments.k8s:
+        from tetrad_cli.key_secrets import secrets_list
+
+        print(secrets_list({name: share_of(folder, name) for name in names}))
+        return
+    for name in names:
+        target: Path = arguments.into / name
+        write_share(folder, name, target)
+        print(f"the keys of {name} are in {target}")
 
 
 def _say(what: str, record: "KeyRecord") -> None:

@@ -73,12 +73,12 @@ def read_private(path: Path) -> KeyRecord:
 
 def write_public(path: Path, record: KeyRecord) -> None:
     """Write all but the secret."""
-    _write(path, _PUBLIC_HEAD + _text(record, secret_key=""), PUBLIC_MODE)
+    write_text(path, _PUBLIC_HEAD + _text(record, secret_key=""), PUBLIC_MODE)
 
 
 def write_private(path: Path, record: KeyRecord) -> None:
     """Write everything, for the owner alone."""
-    _write(path, _PRIVATE_HEAD + _text(record, secret_key=record.secret_key), PRIVATE_MODE)
+    write_text(path, _PRIVATE_HEAD + _text(record, secret_key=record.secret_key), PRIVATE_MODE)
 
 
 def check_folder(path: Path) -> None:
@@ -134,8 +134,8 @@ def _text(record: KeyRecord, *, secret_key: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write(path: Path, text: str, mode: int) -> None:
-    # Under another name first: a reader sees the old file or the new one.
+def write_text(path: Path, text: str, mode: int) -> None:
+    """Write the file of a key; a reader sees the old one or the new one."""
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
