@@ -48,12 +48,13 @@ class Doorway:
         self._max_strangers = max_strangers
         self._loop = asyncio.get_running_loop()
         self._recent: dict[int, tuple[object, float]] = {}
-        self._readable = Readable(socket.get_monitor_socket(_EVENTS), self._take)
+        self._readable = Readable(_events_of(socket), self._take)
 
     def close(self) -> None:
         """Stop watching; before the socket is closed."""
-        self._readable.close()
+        # In this order: libzmq would wait for ever to tell the next event to nobody, and we for libzmq.
         self._socket.disable_monitor()
+        self._readable.close()
 
     def _take(self, frames: list[bytes]) -> None:
         told = parse_monitor_message(frames)
@@ -86,6 +87,20 @@ class Doorway:
             del self._recent[descriptor]
             if _cut(descriptor, peer):
                 self._tell(Reason.CROWDED_OUT, f"more than {self._max_strangers} at the door")
+
+
+def _events_of(socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
+    """What happens at a socket, to be read.
+
+    Without a limit: libzmq's thread waits for room, and with it all sockets of the process. An event is small, and
+    connections come no faster than they are read here.
+    """
+    address = f"inproc://doorway-{socket.FD}"
+    socket.monitor(address, _EVENTS)
+    reader: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
+    reader.rcvhwm = 0
+    reader.connect(address)
+    return reader
 
 
 def _peer_of(descriptor: int) -> object:
