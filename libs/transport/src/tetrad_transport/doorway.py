@@ -12,10 +12,9 @@ import struct
 from typing import Final
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
-from tetrad_transport.readable import Readable
 from tetrad_transport.refusal import OnRefusal, Reason, Refusal
+from tetrad_transport.socket_events import SocketEvents
 
 MAX_STRANGERS: Final = 256
 HANDSHAKE_S: Final = 5.0
@@ -48,17 +47,13 @@ class Doorway:
         self._max_strangers = max_strangers
         self._loop = asyncio.get_running_loop()
         self._recent: dict[int, tuple[object, float]] = {}
-        self._readable = Readable(_events_of(socket), self._take)
+        self._events = SocketEvents(socket, _EVENTS, self._take)
 
     def close(self) -> None:
         """Stop watching; before the socket is closed."""
-        # In this order: libzmq would wait for ever to tell the next event to nobody, and we for libzmq.
-        self._socket.disable_monitor()
-        self._readable.close()
+        self._events.close()
 
-    def _take(self, frames: list[bytes]) -> None:
-        told = parse_monitor_message(frames)
-        event, value = int(told["event"]), int(told["value"])
+    def _take(self, event: int, value: int) -> None:
         if event == zmq.EVENT_ACCEPTED:
             self._accept(value)
         elif event == zmq.EVENT_DISCONNECTED:
@@ -87,20 +82,6 @@ class Doorway:
             del self._recent[descriptor]
             if _cut(descriptor, peer):
                 self._tell(Reason.CROWDED_OUT, f"more than {self._max_strangers} at the door")
-
-
-def _events_of(socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
-    """What happens at a socket, to be read.
-
-    Without a limit: libzmq's thread waits for room, and with it all sockets of the process. An event is small, and
-    connections come no faster than they are read here.
-    """
-    address = f"inproc://doorway-{socket.FD}"
-    socket.monitor(address, _EVENTS)
-    reader: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
-    reader.rcvhwm = 0
-    reader.connect(address)
-    return reader
 
 
 def _peer_of(descriptor: int) -> object:

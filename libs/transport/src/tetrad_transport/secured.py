@@ -8,13 +8,12 @@ import os
 from typing import Final
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from tetrad_transport.keys.curve import secure_client, secure_server
 from tetrad_transport.keys.keyring import Keyring
 from tetrad_transport.keys.role import PublicKey
-from tetrad_transport.readable import Readable
 from tetrad_transport.refusal import OnRefusal, Reason, Refusal
+from tetrad_transport.socket_events import SocketEvents
 from tetrad_transport.zap import ZapHandler
 
 # How soon a change of the key folder is seen.
@@ -144,7 +143,7 @@ class SecuredClient:
         self._security = security
         self._retry: asyncio.TimerHandle | None = None
         self._apply()
-        self._readable = Readable(socket.get_monitor_socket(_FAILURES), self._take)
+        self._events = SocketEvents(socket, _FAILURES, self._take)
 
     def recognise(self, server_key: PublicKey) -> None:
         """The server has another key now."""
@@ -167,21 +166,19 @@ class SecuredClient:
         self._security.forget(self)
         if self._retry is not None:
             self._retry.cancel()
-        self._readable.close()
-        self._socket.disable_monitor()
+        self._events.close()
 
     def _apply(self) -> None:
         keyring = self._security.keyring
         secure_client(self._socket, keyring.own, self._server_key or keyring.coordinator)
 
-    def _take(self, frames: list[bytes]) -> None:
-        told = parse_monitor_message(frames)
-        if int(told["event"]) == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+    def _take(self, event: int, value: int) -> None:
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             detail = "it does not admit our key"
             if self._retry is None:
                 self._retry = asyncio.get_running_loop().call_later(RETRY_S, self.renew)
         else:
-            detail = f"it broke off the handshake ({os.strerror(int(told['value']))}); is its key another one?"
+            detail = f"it broke off the handshake ({os.strerror(value)}); is its key another one?"
         refusal = Refusal(
             reason=Reason.NOT_ADMITTED,
             endpoint=self._endpoint,
