@@ -225,7 +225,8 @@ async def a_site(*, timeout_s: float = SOON_S, layout=SMALL, scheme: str = "ipc"
         publisher.close()
         assert site.broadcaster is not None
         site.broadcaster.terminate()
-        assert await asyncio.wait_for(site.broadcaster.wait(), SOON_S) == ExitCode.OK
+        code = await asyncio.wait_for(site.broadcaster.wait(), SOON_S)
+        assert code == ExitCode.OK, f"exit code {code}: {site.log()[-3000:]}"
         assert site.segments() == []
 
 

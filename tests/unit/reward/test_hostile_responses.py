@@ -107,7 +107,8 @@ async def test_grades_leave_no_memory_no_descriptor_and_no_process_behind(counts
 
     assert outcomes == {"ok": sum(counts.values())}
     assert after["pids"] == before["pids"]
-    assert after["descriptors"] == before["descriptors"]
+    # Fewer is what earlier tests had left and is collected now.
+    assert all(now <= then for now, then in zip(after["descriptors"], before["descriptors"], strict=True))
     assert after["children"] == 0
     for was, now in zip(before["memory"], after["memory"], strict=True):
         assert now < was + (48 << 20)
