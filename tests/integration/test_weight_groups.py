@@ -8,6 +8,7 @@ from integration.weight_site import LARGE, a_site
 pytestmark = pytest.mark.timeout(600)
 
 
+@pytest.mark.long
 async def test_engines_get_every_version_in_groups_of_their_own_and_a_killed_receiver_costs_nobody_else():
     async with a_site(layout=LARGE) as site:
         await group_scenarios.killed_receiver(HostPlace(site))
