@@ -54,7 +54,7 @@ test-long: $(STAMP)  ## Tests that take minutes each: compiled models, whole run
 	$(BIN)/python -m pytest -q -n 2 -m long $(PYTEST_ARGUMENTS)
 
 test-node-reward: $(STAMP)  ## The reward service in Node.js: every rule of the protocol, and graded by it in a real run
-	TETRAD_REQUIRE_NODE=1 $(BIN)/python -m pytest -q tests/e2e/test_node_reward.py tests/integration/test_reward_conformance.py $(PYTEST_ARGUMENTS)
+	REQUIRE_NODE=1 $(BIN)/python -m pytest -q tests/e2e/test_node_reward.py tests/integration/test_reward_conformance.py $(PYTEST_ARGUMENTS)
 
 test-multinode: $(STAMP)  ## Two network namespaces as two hosts: ranks, engines and weights across them (needs root; minutes)
 	$(BIN)/python -m pytest -q tests/multinode $(PYTEST_ARGUMENTS)

@@ -11,7 +11,7 @@ import pytest
 EXAMPLE = Path(__file__).parents[2] / "examples" / "reward-service-node"
 MIN_NODE = 18
 # Set by `make test-node-reward`: there a missing Node.js is a failure, not a reason to skip.
-REQUIRED = "TETRAD_REQUIRE_NODE"
+REQUIRED = "REQUIRE_NODE"
 
 
 def installed(folder: Path) -> Path:
