@@ -22,6 +22,7 @@ from tetrad_learner.rank.exports import Exports
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_learner.trainer.options import ComputeDtype, OptimizerOptions, TrainerOptions
 from tetrad_learner.trainer.policy import ForwardInputs, Policy, named_weights
+from tetrad_runtime.garbage import settle
 from tetrad_telemetry.logs import configure
 from tetrad_transport import ZmqTransport
 from tetrad_transport.membership import new_incarnation
@@ -133,6 +134,7 @@ async def main() -> None:
     configure(service="benchmark", level="error", stream=sys.stderr)
     transport = ZmqTransport(allow_clear_tcp=True)
     rank = Rank(*sys.argv[1:], transport)
+    settle()
     say({"ready": True})
     async for order in orders():
         match order["order"]:

@@ -75,3 +75,18 @@ def test_exporting_twice_gives_the_same_bytes(tied_model: Path) -> None:
     trainer = Trainer.create(options(tied_model))
 
     assert np.array_equal(exported(trainer), exported(trainer))
+
+
+def test_memory_of_a_device_gets_the_same_bytes_again_and_again(tied_model: Path) -> None:
+    trainer = Trainer.create(options(tied_model))
+    layout = dense_layout(trainer.weight_shapes())
+    memory = torch.full((exported(trainer).nbytes,), 0xAB, dtype=torch.uint8)
+
+    for _ in range(2):
+        trainer.export_on_device(memory, layout)
+        assert np.array_equal(memory.numpy(), exported(trainer).view(np.uint8))
+        with torch.no_grad():
+            for weight in trainer._policy.causal_lm.parameters():
+                weight.mul_(2.0)
+    with pytest.raises(ValueError, match="the buffer has 100"):
+        trainer.export_on_device(memory[:100], layout)

@@ -25,6 +25,7 @@ from tetrad_learner.rank.self_test import Subject, self_test
 from tetrad_learner.rank.shell import RankShell
 from tetrad_learner.trainer.engine import Trainer
 from tetrad_runtime.exits import ExitCode
+from tetrad_runtime.garbage import settle
 from tetrad_runtime.wiring import open_transport
 from tetrad_telemetry import context, logs
 from tetrad_transport.keys import KeyRole
@@ -65,6 +66,7 @@ def run_rank(settings: TrainerSettings, config: RunConfig, orders: Orders) -> in
     link.start()
     with _reported(link, rank, orders):
         trainer, shell = _loaded(settings, config, orders, link, hello)
+    settle()
     figures = memory_figures(trainer.ranks.device)
     link.send(
         RankReady(

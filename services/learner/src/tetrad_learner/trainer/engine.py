@@ -24,7 +24,7 @@ from tetrad_learner.trainer.checkpoint_copy import CheckpointCopy, writing_group
 from tetrad_learner.trainer.critic import Critic, load_critic
 from tetrad_learner.trainer.diagnosis import FirstStrange, strange_tensors, watched
 from tetrad_learner.trainer.errors import CheckpointError
-from tetrad_learner.trainer.export import Part, Placement, WeightShape, fill, fill_on_device, weight_shapes
+from tetrad_learner.trainer.export import DeviceExport, Part, Placement, WeightShape, fill, weight_shapes
 from tetrad_learner.trainer.fingerprint import bit_sum
 from tetrad_learner.trainer.hf_folder import copy_hf_weights
 from tetrad_learner.trainer.model import free_gathered, load_policy, resolve_folder
@@ -71,6 +71,7 @@ class Trainer:
         self._base_sum = None if policy.adapters is None else bit_sum((w for _, w in named_weights(policy)), ranks)
         self._optimizer = PolicyOptimizer(policy.causal_lm.named_parameters(), options=options.optimizer)
         self._critic, self._critic_optimizer = critic, _critic_optimizer(critic, options)
+        self._device_exports: dict[Part, DeviceExport] = {}
         self._residence = Residence(self._held, device=ranks.device)
         self._step = TrainingStep(
             models=Models(policy=policy, reference=reference, critic=critic),
@@ -135,7 +136,10 @@ class Trainer:
     def export_on_device(self, buffer: Tensor, layout: Sequence[Placement], *, part: Part = Part.MERGED) -> None:
         """Copy all weights to their places in uint8 memory on this rank's GPU; every rank passes memory of its own."""
         self._residence.require_here()
-        fill_on_device(self._policy, buffer=buffer, layout=layout, part=part)
+        export = self._device_exports.get(part)
+        if export is None or export.layout is not layout:
+            self._device_exports[part] = export = DeviceExport(self._policy, layout=layout, part=part)
+        export.fill(buffer)
 
     def copy(self, *, step: int, lineage: int) -> CheckpointCopy:
         """Copy what a checkpoint holds; training may go on while the copy is written by another thread."""

@@ -33,6 +33,9 @@ DTYPES: Final[dict[str, torch.dtype]] = {
     )
 }
 
+BATCH_BYTES: Final = 256 << 20
+"""Gathered tensors that are copied to a device's memory together."""
+
 
 class Placement(Protocol):
     """Where one tensor lies in a flat buffer."""
@@ -114,23 +117,77 @@ def fill(
     _check_layout(policy, places, part)
     target = None if buffer is None else torch.from_numpy(np.frombuffer(buffer, dtype=np.uint8))
     if target is not None:
-        _check_room(len(target), layout)
+        _check_length(len(target), _needed(layout))
     for name, whole in gathered_weights(policy, part):
         if target is not None:
             window(target, places[name]).copy_(whole)
 
 
-@torch.no_grad()
-def fill_on_device(policy: Policy, *, buffer: Tensor, layout: Sequence[Placement], part: Part = Part.MERGED) -> None:
-    """Copy each weight to its place in uint8 memory on the policy's device, on every rank; collective.
+class DeviceExport:
+    """Fills memory on the policy's device again and again: layout and model are compared once, places found once.
 
-    The same bytes as `fill` gives. Nothing passes through the host, but for shards that are kept there.
+    On every rank, and collective. The same bytes as `fill` gives. Nothing passes through the host, but for shards that
+    are kept there.
     """
-    places = {place.name: place for place in layout}
-    _check_layout(policy, places, part)
-    _check_room(buffer.numel(), layout)
-    for name, whole in _whole(policy, part):
-        window(buffer, places[name]).copy_(whole)
+
+    def __init__(self, policy: Policy, *, layout: Sequence[Placement], part: Part = Part.MERGED) -> None:
+        """Raise ValueError where layout and model do not hold the same names and shapes."""
+        places = {place.name: place for place in layout}
+        _check_layout(policy, places, part)
+        self.layout = layout
+        self._policy, self._part = policy, part
+        self._num_bytes = _needed(layout)
+        self._spots = {name: _Spot.of(place) for name, place in places.items()}
+
+    @torch.no_grad()
+    def fill(self, buffer: Tensor) -> None:
+        """Copy each weight to its place in uint8[bytes of the layout], a batch of them in few launches.
+
+        Raises ValueError, before anything is gathered, where the buffer is too short.
+        """
+        _check_length(buffer.numel(), self._num_bytes)
+        typed = {dtype: _as_dtype(buffer, dtype) for dtype in {spot.dtype for spot in self._spots.values()}}
+        for batch in _batches(_whole(self._policy, self._part)):
+            spots = [self._spots[name] for name, _whole_tensor in batch]
+            targets = [typed[spot.dtype].as_strided(spot.shape, spot.strides, spot.start) for spot in spots]
+            torch._foreach_copy_(targets, [tensor for _name, tensor in batch])
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """A place, in the elements of its dtype."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    start: int
+
+    @classmethod
+    def of(cls, place: Placement) -> _Spot:
+        dtype = dtype_called(place.dtype)
+        start, ragged = divmod(place.offset, dtype.itemsize)
+        if ragged:
+            raise ValueError(f"{place.name} begins at byte {place.offset}, which is no multiple of {dtype.itemsize}")
+        return cls(dtype, tuple(place.shape), torch.empty(place.shape, device="meta").stride(), start)
+
+
+def _as_dtype(buffer: Tensor, dtype: torch.dtype) -> Tensor:
+    """The memory's whole elements."""
+    return buffer[: buffer.numel() // dtype.itemsize * dtype.itemsize].view(dtype)
+
+
+def _batches(named: Iterator[tuple[str, Tensor]]) -> Iterator[list[tuple[str, Tensor]]]:
+    """Tensors that are whole at a time: few bytes of them, unless one alone is larger."""
+    batch: list[tuple[str, Tensor]] = []
+    size = 0
+    for name, tensor in named:
+        batch.append((name, tensor))
+        size += tensor.nbytes
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def window(buffer: Tensor, place: Placement) -> Tensor:
@@ -184,7 +241,10 @@ def _check_layout(policy: Policy, places: dict[str, Placement], part: Part) -> N
             raise ValueError(f"{name} is {shapes.get(name)} in the model and {placed.get(name)} in the layout")
 
 
-def _check_room(length: int, layout: Sequence[Placement]) -> None:
-    need = max((place.offset + num_bytes(place) for place in layout), default=0)
-    if need > length:
-        raise ValueError(f"the layout needs {need} bytes; the buffer has {length}")
+def _needed(layout: Sequence[Placement]) -> int:
+    return max((place.offset + num_bytes(place) for place in layout), default=0)
+
+
+def _check_length(length: int, needed: int) -> None:
+    if needed > length:
+        raise ValueError(f"the layout needs {needed} bytes; the buffer has {length}")

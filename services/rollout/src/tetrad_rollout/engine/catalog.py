@@ -13,6 +13,7 @@ from tetrad_rollout.engine.flat_weights import DigestFunction, manifest_digest
 from tetrad_rollout.engine.protocol import Engine
 from tetrad_rollout.engine.server_options import ServerOptions
 from tetrad_rollout.engine.threaded import ThreadedEngine
+from tetrad_runtime.garbage import settle
 
 _FAKE_VOCABULARY = 64
 
@@ -48,7 +49,9 @@ def create_engine(name: str, settings: EngineSettings) -> Engine:
     Raises:
         UnknownEngineError: with the names there are, and the nearest.
     """
-    return _factory(engine_name(name))(settings)
+    engine = _factory(engine_name(name))(settings)
+    settle()
+    return engine
 
 
 def engine_name(name: str) -> EngineName:

@@ -15,8 +15,10 @@ from sglang.srt.managers.io_struct import RpcReqInput, RpcReqOutput
 from sglang.srt.utils.patch_torch import monkey_patch_torch_reductions
 from torch import Tensor, nn
 
+from tetrad_rollout.engine.sglang.flat_loader import FlatLoader
 from tetrad_rollout.engine.sglang.held_digests import digests_of
 from tetrad_rollout.engine.sglang.held_shards import TorchGroup, digests_over
+from tetrad_runtime.garbage import settle
 from tetrad_runtime.orphans import follow_parent
 
 HELD: Final = "tetrad_held"
@@ -34,7 +36,15 @@ Shapes = dict[str, list[int]]
 
 
 class TellingScheduler(sglang_scheduler.Scheduler):  # type: ignore[misc]  # sglang has no types
-    """SGLang's scheduler, which also answers what it holds."""
+    """SGLang's scheduler, which also answers what it holds, and loads a version at once."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        runner = self.tp_worker.model_runner
+        self._parameters = HeldParameters(runner.model)
+        theirs = runner._update_weights_from_flattened_bucket
+        runner._update_weights_from_flattened_bucket = FlatLoader(runner.model, theirs, self._parameters.named)
+        settle()
 
     def handle_rpc_request(self, recv_req: RpcReqInput) -> RpcReqOutput:
         """Answer the calls of ours; leave the others to SGLang."""
@@ -54,7 +64,7 @@ class TellingScheduler(sglang_scheduler.Scheduler):  # type: ignore[misc]  # sgl
         """
         runner = self.tp_worker.model_runner
         held = (
-            checkpoint_tensors(runner.model)
+            self._parameters.named().items()
             if adapter is None
             else adapter_tensors(runner.lora_manager, adapter, shapes)
         )
@@ -72,10 +82,13 @@ def _digests(tensors: dict[str, Tensor], shapes: Shapes, algorithm: str) -> dict
     group = get_tp_group()
     if group.world_size > 1:
         return digests_over(TorchGroup(group.device_group), tensors, shapes, algorithm)
-    wholes = {
-        name: tensor[tuple(slice(extent) for extent in shapes[name])].contiguous() for name, tensor in tensors.items()
-    }
-    return digests_of(wholes, algorithm)
+    return digests_of({name: _unpadded(tensor, shapes[name]) for name, tensor in tensors.items()}, algorithm)
+
+
+def _unpadded(tensor: Tensor, shape: list[int]) -> Tensor:
+    if list(tensor.shape) != shape:
+        tensor = tensor[tuple(slice(extent) for extent in shape)]
+    return tensor.contiguous()
 
 
 def run_scheduler(*arguments: Any, **keywords: Any) -> None:
@@ -87,6 +100,22 @@ def run_scheduler(*arguments: Any, **keywords: Any) -> None:
         monkey_patch_torch_reductions()
     sglang_scheduler.Scheduler = TellingScheduler
     sglang_scheduler.run_scheduler_process(*arguments, **keywords)
+
+
+class HeldParameters:
+    """A model's parameters under their names in a checkpoint, looked up anew where one has moved."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._places: tuple[int, ...] = ()
+        self._named: dict[str, Tensor] = {}
+
+    def named(self) -> dict[str, Tensor]:
+        """Views, not copies."""
+        places = tuple(parameter.data_ptr() for parameter in self._model.parameters())
+        if places != self._places:
+            self._places, self._named = places, dict(checkpoint_tensors(self._model))
+        return self._named
 
 
 def checkpoint_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

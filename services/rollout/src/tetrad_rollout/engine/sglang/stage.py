@@ -22,6 +22,9 @@ from tetrad_wire.messages.weights import TensorSpec
 FLAT: Final = "flattened_tensor"
 METADATA: Final = "metadata"
 
+Piece = tuple[str, str, tuple[int, ...], int, int]
+"""A tensor in a flat buffer: name, dtype, shape, first byte, end. Plain values: hundreds of them are read at once."""
+
 
 class Stage:
     """Memory for one version."""
@@ -70,12 +73,17 @@ class Stage:
         return buffer
 
     def payloads(self) -> list[bytes]:
-        """What each of SGLang's schedulers needs to read the stage where it lies; each may be read once."""
-        if self.layout is None:
-            raise WeightStateError("nothing is staged; call begin_stage first")
-        sides = self._devices if self._is_on_gpu else [self._host] * self._size
-        described = metadata(self.layout.tensors)
-        return [MultiprocessingSerializer.serialize({FLAT: side, METADATA: described}) for side in sides]
+        """What each of SGLang's schedulers needs to read the stage where it lies; each may be read once.
+
+        Described as `FlatLoader` takes it.
+        """
+        return [MultiprocessingSerializer.serialize({FLAT: side, METADATA: self._pieces()}) for side in self._sides()]
+
+    def adapter_payload(self) -> bytes:
+        """The same for a server on one GPU, described as SGLang takes adapters."""
+        described = sglangs(self._pieces())
+        serialized: bytes = MultiprocessingSerializer.serialize({FLAT: self._sides()[0], METADATA: described})
+        return serialized
 
     def release(self) -> None:
         """Give the memory back."""
@@ -83,6 +91,14 @@ class Stage:
         self._devices, self._is_on_device = [], False
         if self._is_on_gpu:
             torch.cuda.empty_cache()
+
+    def _pieces(self) -> list[Piece]:
+        if self.layout is None:
+            raise WeightStateError("nothing is staged; call begin_stage first")
+        return pieces(self.layout.tensors)
+
+    def _sides(self) -> Sequence[Tensor | None]:
+        return self._devices if self._is_on_gpu else [self._host] * self._size
 
     def _make_device_sides(self, layout: WeightLayout) -> None:
         if [side.numel() for side in self._devices] != [layout.num_bytes] * self._size:
@@ -93,18 +109,23 @@ class Stage:
             ]
 
 
-def metadata(tensors: Sequence[TensorSpec]) -> list[FlattenedTensorMetadata]:
-    """SGLang's description of a flat buffer; its offsets are bytes."""
+def pieces(tensors: Sequence[TensorSpec]) -> list[Piece]:
+    """Describe what lies in a flat buffer."""
+    return [(spec.name, spec.dtype, tuple(spec.shape), spec.offset, spec.offset + spec.num_bytes) for spec in tensors]
+
+
+def sglangs(described: Sequence[Piece]) -> list[FlattenedTensorMetadata]:
+    """SGLang's own description; its offsets are bytes."""
     return [
         FlattenedTensorMetadata(
-            name=spec.name,
-            shape=torch.Size(spec.shape),
-            dtype=dtype_called(spec.dtype),
-            start_idx=spec.offset,
-            end_idx=spec.offset + spec.num_bytes,
-            numel=spec.num_bytes,
+            name=name,
+            shape=torch.Size(shape),
+            dtype=dtype_called(dtype),
+            start_idx=start,
+            end_idx=end,
+            numel=end - start,
         )
-        for spec in tensors
+        for name, dtype, shape, start, end in described
     ]
 
 

@@ -276,7 +276,7 @@ class ServedWeights:
             return
         self._num_loads += 1
         former, name = self.adapter, f"v{version}-{self._num_loads}"
-        payload = base64.b64encode(self._stage.payloads()[0]).decode()
+        payload = base64.b64encode(self._stage.adapter_payload()).decode()
         await self._server.load_adapter(name, payload=payload, config=server_config(layout.adapter))
         self.adapter = name
         if former is not None:

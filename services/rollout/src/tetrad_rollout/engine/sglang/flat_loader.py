@@ -1,0 +1,97 @@
+"""Inside SGLang's scheduler process: a whole version copied into the parameters in a few launches.
+
+SGLang's own loader goes through the model tensor by tensor, which for a small model takes longer than the copy. Where
+each tensor of the version is the whole of what the scheduler holds under that name, copying it there is the same; where
+it is not (an engine over several GPUs, other shapes or formats, a model that computes something from its weights), the
+version is left to SGLang. The probe compares what is held afterwards, whoever has loaded it.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tetrad_rollout.engine.sglang.stage import FLAT, METADATA, Piece, dtype_called, sglangs
+
+# SGLang's process logs as SGLang does.
+log = logging.getLogger(__name__)
+
+Loader = Callable[[dict[str, Any]], tuple[bool, str]]
+"""SGLang's: takes a flat buffer and its description; says whether that went well."""
+Held = Callable[[], Mapping[str, Tensor]]
+"""A model's parameters under their names in a checkpoint; views, not copies."""
+
+
+class FlatLoader:
+    """Takes the place of SGLang's loader of flat buffers for one model."""
+
+    def __init__(self, model: nn.Module, theirs: Loader, held: Held) -> None:
+        self._theirs, self._held = theirs, held
+        self._derived = derived(model)
+        self._is_told = False
+
+    @torch.no_grad()
+    def __call__(self, flattened_tensor_bucket_dict: dict[str, Any]) -> tuple[bool, str]:
+        """Load a version, described by pieces; the name of the argument is SGLang's."""
+        flat: Tensor = flattened_tensor_bucket_dict[FLAT]
+        described: Sequence[Piece] = flattened_tensor_bucket_dict[METADATA]
+        targets = self._derived or targets_of(self._held(), described)
+        if isinstance(targets, str):
+            self._tell(targets)
+            return self._theirs({FLAT: flat, METADATA: sglangs(described)})
+        torch._foreach_copy_(targets, sources_of(flat, described, targets))
+        if flat.is_cuda:
+            # The buffer is another process's: it may be written again as soon as this returns.
+            torch.cuda.current_stream(flat.device).synchronize()
+        return True, "Success"
+
+    def _tell(self, reason: str) -> None:
+        if not self._is_told:
+            self._is_told = True
+            log.warning("SGLang's own loader takes new weights, tensor by tensor: %s", reason)
+
+
+def derived(model: nn.Module) -> str:
+    """Return what a model may have computed from its weights when they were loaded, in words; empty where nothing.
+
+    SGLang keeps such things beside the parameters: as plain attributes, or it has a hook that makes them.
+    """
+    if hasattr(model, "post_load_weights"):
+        return "the model has post_load_weights"
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor):
+                return f"{path}.{name} is a tensor that is no parameter"
+    return ""
+
+
+def targets_of(held: Mapping[str, Tensor], described: Sequence[Piece]) -> list[Tensor] | str:
+    """Return the held tensor of each piece, less the padding of its rows; or why that cannot be."""
+    names = {name for name, *_rest in described}
+    if others := sorted(names ^ held.keys()):
+        return f"{others[0]} is {'not held' if others[0] in names else 'held and not brought'}"
+    targets = []
+    for name, dtype, shape, _start, _end in described:
+        target = held[name]
+        rows = target if target.shape == shape else target[: shape[0]]
+        if rows.shape != shape or rows.dtype != dtype_called(dtype):
+            return f"{name} is {target.dtype} {list(target.shape)}; {dtype} {list(shape)} is brought"
+        targets.append(rows)
+    return targets
+
+
+def sources_of(flat: Tensor, described: Sequence[Piece], targets: Sequence[Tensor]) -> list[Tensor]:
+    """Return each piece of uint8 memory as its target's like."""
+    typed: dict[torch.dtype, Tensor] = {}
+    sources = []
+    for (_name, _dtype, shape, start, end), target in zip(described, targets, strict=True):
+        size = target.element_size()
+        if start % size or not target.is_contiguous():
+            sources.append(flat[start:end].view(target.dtype).view(shape))
+            continue
+        if target.dtype not in typed:
+            typed[target.dtype] = flat[: flat.numel() // size * size].view(target.dtype)
+        sources.append(typed[target.dtype].as_strided(shape, target.stride(), start // size))
+    return sources
