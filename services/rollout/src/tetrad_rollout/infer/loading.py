@@ -68,7 +68,7 @@ def _runner(found: ModelFolder, place: Place) -> "TransformersRunner":
 
     from tetrad_rollout.engine.transformers import TransformersRunner, load_model
 
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' own
     num_threads = 1 if place.device != CPU else len(os.sched_getaffinity(0))
     try:
         model: Any = load_model(found.folder, device=place.device, dtype=place.dtype)

@@ -40,7 +40,9 @@ class Question:
 
     def messages(self, *, system: str | None) -> list[Message]:
         """Return the conversation; `system` comes first where it has no such message of its own."""
-        turns = [{"role": "user", "content": self.prompt}] if isinstance(self.prompt, str) else list(self.prompt)
+        turns: list[Message] = (
+            [{"role": "user", "content": self.prompt}] if isinstance(self.prompt, str) else list(self.prompt)
+        )
         has_own = turns[0].get("role") == SYSTEM
         return turns if system is None or has_own else [{"role": SYSTEM, "content": system}, *turns]
 
