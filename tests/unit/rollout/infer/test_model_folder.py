@@ -40,6 +40,13 @@ def test_a_step_that_is_not_there_names_the_nearest_that_is(tmp_path, monkeypatc
     assert "holds no folders" in refusal(tmp_path / "ckpts" / "global_step_40" / "x")
 
 
+def test_where_no_name_is_near_some_that_are_there_are_listed(tmp_path):
+    for letter in "abcdefghij":
+        (tmp_path / (letter * 3)).mkdir()
+
+    assert refusal(tmp_path / "zzzz").endswith("holds aaa, bbb, ccc, ddd, eee, fff, ggg, hhh, …")
+
+
 @pytest.mark.parametrize("part", [".", "checkpoints"])
 def test_the_folder_of_a_run_or_of_its_checkpoints_names_the_newest(tmp_path, part):
     for step in (9, 10):

@@ -20,6 +20,8 @@ CHECKPOINTS: Final = "checkpoints"
 HUB_FILES: Final = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 # What transformers calls a class that continues a text.
 GENERATIVE: Final = ("CausalLM", "LMHeadModel", "ConditionalGeneration")
+# Names of an error; a folder may hold hundreds.
+_SHOWN: Final = 8
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _STEP: Final = re.compile(r"global_step_(\d+)")
 
@@ -118,10 +120,11 @@ def _is_hub_name(name: str, path: Path) -> bool:
 
 def _no_folder(path: Path) -> Path:
     names = [other.name for other in _folders_in(path.parent)]
-    near = get_close_matches(path.name, names, n=1)
-    hint = (
-        f"did you mean {path.parent / near[0]}?" if near else f"{path.parent} holds {', '.join(names) or 'no folders'}"
-    )
+    if near := get_close_matches(path.name, names, n=1):
+        hint = f"did you mean {path.parent / near[0]}?"
+    else:
+        shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+        hint = f"{path.parent} holds {shown or 'no folders'}"
     raise ConfigFault(f"--model {path}: there is no such folder; {hint}")
 
 
