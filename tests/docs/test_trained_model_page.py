@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tetrad_rollout.infer import loading, model_folder, speaker
+from tetrad_rollout.infer import loading, model_choice, speaker
 from tetrad_rollout.infer.command import main
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "use-the-trained-model.md").read_text(encoding="utf-8")
@@ -49,7 +49,7 @@ def test_the_python_of_the_page_compiles_and_avoids_what_it_warns_of():
 
 
 def test_what_the_page_quotes_is_said():
-    sources = " ".join(Path(str(module.__file__)).read_text() for module in (model_folder, loading, speaker))
+    sources = " ".join(Path(str(module.__file__)).read_text() for module in (model_choice, loading, speaker))
     spoken = " ".join(re.sub(r'"\s*f?"', "", sources).split())
 
     quoted = re.findall(r"^\| `([^`]+)` \| [a-z`]", INFER.split("| it says |")[1].split("| exit code")[0], re.MULTILINE)

@@ -1,6 +1,7 @@
 """What a run leaves is a model: from_pretrained loads it, and `tetrad infer` answers as the run's evaluation did."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,16 @@ LAST_STEP = 20
 
 def tetrad(folder: Path, *words: str, stdin: str = "") -> str:
     command = [sys.executable, "-m", "tetrad_cli", *words]
-    done = subprocess.run(command, cwd=folder, input=stdin, capture_output=True, text=True, timeout=360, check=False)
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=360,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

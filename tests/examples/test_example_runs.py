@@ -39,7 +39,7 @@ class Trained:
         done = subprocess.run(
             [sys.executable, "-m", "tetrad_cli", *words],
             cwd=self.folder,
-            env={**os.environ, "WANDB_MODE": "offline"},
+            env={**os.environ, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             timeout=420,

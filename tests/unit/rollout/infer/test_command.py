@@ -25,6 +25,9 @@ def model(tmp_path_factory):
 def infer(model, capsys, monkeypatch):
     """Run the command on the tiny model; return exit code, output and errors."""
 
+    # Test processes share the cores.
+    torch.set_num_threads(1)
+
     def run(*words, stdin="", folder=model):
         monkeypatch.setattr("sys.stdin", io.StringIO(stdin) if isinstance(stdin, str) else stdin)
         code = main(["--model", str(folder), "--device", "cpu", *words])
@@ -214,3 +217,15 @@ def test_options_that_cannot_be_are_refused_before_anything_loads(capsys, words,
         main(["--model", "nowhere", "--prompt", "x", *words])
 
     assert reason in capsys.readouterr().err
+
+
+def test_what_a_template_refuses_is_the_prompt_s_fault(infer, tmp_path):
+    a_llama().save_pretrained(tmp_path)
+    template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    a_tokenizer(chat_template=template + "{{ messages[0]['content'] }}").save_pretrained(tmp_path)
+
+    code, _, err = infer("--prompt", "hi", "--system", "be brief", folder=tmp_path)
+
+    assert code == 65
+    assert "--prompt: the model's chat template does not take it: " in err
+    assert "no system role" in err

@@ -129,7 +129,7 @@ def _seed(text: str) -> int:
 
 def _infer(arguments: argparse.Namespace) -> int:
     # A wrong name is answered before torch is loaded.
-    from tetrad_rollout.infer.model_folder import find_model
+    from tetrad_rollout.infer.model_choice import find_model
     from tetrad_rollout.infer.questions import questions_of
 
     found = find_model(arguments.model)

@@ -1,11 +1,10 @@
 """Loads a model for `tetrad infer`: weights, adapters and tokenizer, and where they are computed."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tetrad_rollout.infer.model_folder import ModelFolder
+from tetrad_rollout.infer.model_choice import ModelFolder
 from tetrad_rollout.infer.questions import INSTALL
 from tetrad_rollout.rendering import RenderingError, Tokenizer, load_tokenizer
 from tetrad_runtime.exits import ConfigFault, Fault, MachineFault
@@ -69,12 +68,12 @@ def _runner(found: ModelFolder, place: Place) -> "TransformersRunner":
     from tetrad_rollout.engine.transformers import TransformersRunner, load_model
 
     disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' own
-    num_threads = 1 if place.device != CPU else len(os.sched_getaffinity(0))
     try:
         model: Any = load_model(found.folder, device=place.device, dtype=place.dtype)
         if found.adapter is not None:
             model = _merged(model, found.adapter)
-        return TransformersRunner(model, num_threads=num_threads)
+        # What torch would take: the cores, or OMP_NUM_THREADS.
+        return TransformersRunner(model, num_threads=torch.get_num_threads())
     except Fault:
         raise
     except (torch.cuda.OutOfMemoryError, MemoryError) as error:

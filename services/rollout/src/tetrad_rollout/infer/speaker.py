@@ -131,7 +131,7 @@ class Speaker:
 
         try:
             return renderer.prompt(messages)
-        except TemplateError as error:
+        except (TemplateError, RenderingError) as error:
             raise DataFault(f"{where}: the model's chat template does not take it: {error}") from error
 
     def _grown(self, outcome: Outcome) -> Iterator[Growth]:
@@ -160,10 +160,12 @@ def _reason(job: Job, sample: int) -> FinishReason | None:
 
 
 def _renderer(loaded: Loaded) -> Renderer:
-    try:
-        return Renderer(loaded.tokenizer, max_prompt_length=_NO_LIMIT)
-    except RenderingError as error:
+    if not loaded.tokenizer.chat_template:
         raise ConfigFault(
             "--model has no chat template: put chat_template.jinja into its folder, or continue the text as it is with "
             "--raw"
-        ) from error
+        )
+    try:
+        return Renderer(loaded.tokenizer, max_prompt_length=_NO_LIMIT)
+    except RenderingError as error:
+        raise ConfigFault(f"--model: {error}") from error

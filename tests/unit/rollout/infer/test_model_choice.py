@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tetrad_rollout.infer.model_folder import find_model
+from tetrad_rollout.infer.model_choice import find_model
 from tetrad_runtime.exits import ConfigFault
 
 
