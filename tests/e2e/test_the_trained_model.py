@@ -89,3 +89,14 @@ def test_infer_gives_the_answers_and_the_accuracy_of_the_run_s_own_evaluation(ru
     assert [json.loads(line)["response"] for line in lines.splitlines()] == answers(run_dir)
     rewards = [json.loads(line)["reward"] for line in graded.splitlines()]
     assert sum(reward > 0 for reward in rewards) / len(rewards) == scores(run_dir)[LAST_STEP]
+
+
+@pytest.mark.long
+def test_the_evaluation_command_gives_the_run_s_accuracy_and_writes_nothing(run_dir: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+
+    report = json.loads(tetrad(run_dir.parent, "eval", "--checkpoint", str(run_dir / "checkpoints" / "latest")))
+
+    assert report["step"] == LAST_STEP
+    assert report["scores"]["eval/all/pass_at_1"] == scores(run_dir)[LAST_STEP]
+    assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
