@@ -1,5 +1,6 @@
 """Loading: the tutorial's file as it is, precedence, and all errors at once."""
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tetrad_config import ConfigError, OriginKind, load
+from tetrad_config import ConfigError, MachineFacts, OriginKind, check_machine, load, plan, render
 from tetrad_config.run_file import read_yaml
 from tetrad_config.tree import leaves
 
@@ -117,6 +118,25 @@ def test_the_tutorials_preset_command_loads_and_says_that_it_is_gsm8k(load_run):
     assert loaded.config.generator.engine_init_kwargs == {"attention_backend": "flashinfer"}
     assert loaded.config.environment.env_class == "gsm8k"
     assert any("alias of gsm8k-grpo" in notice and "GSM8K" in notice for notice in loaded.notices)
+
+
+def test_the_faithful_preset_is_the_tutorials_file(load_run, load_tutorial):
+    assert load_run("+experiment=faithful").config == load_tutorial().config
+
+
+@pytest.mark.parametrize("name", ["faithful", "fast", "lora", "ppo-gae", "rloo", "multi-gpu", "one-gpu"])
+def test_a_preset_for_gpus_is_planned_and_fits_as_many_as_it_asks_for(load_run, name):
+    config = load_run(f"+experiment={name}").config
+    asked = config.trainer.placement.num_ranks
+    machine = MachineFacts(
+        num_cores=8, gpus=("NVIDIA A100",) * asked, has_sglang=True, is_offline=False, absent=frozenset()
+    )
+
+    planned = plan(config, 7_473, parameters=494_032_768)
+
+    assert check_machine(config, machine) == []
+    assert check_machine(config, dataclasses.replace(machine, gpus=machine.gpus[1:])) != []
+    assert "29 per epoch, 10 epochs, 290 in all" in render(planned)
 
 
 def test_eight_gpus_need_two_overrides_and_the_reference_follows(load_tutorial):

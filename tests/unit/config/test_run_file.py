@@ -92,8 +92,8 @@ def test_an_unknown_preset_lists_the_known_ones(problems_of):
     problems = problems_of("+experiment=cpuu")
 
     assert problems == [
-        "+experiment=cpuu: no such preset; did you mean cpu?; presets: cpu, demo, "
-        "grpo_qwen2.5-0.5b_math500, gsm8k-cpu, gsm8k-grpo, reasoning-gym-cpu"
+        "+experiment=cpuu: no such preset; did you mean cpu?; presets: cpu, cpu-tiny, demo, faithful, fast, "
+        "grpo_qwen2.5-0.5b_math500, gsm8k-cpu, gsm8k-grpo, lora, multi-gpu, one-gpu, ppo-gae, reasoning-gym-cpu, rloo"
     ]
 
 

@@ -157,6 +157,14 @@ class EngineCore:
             self._abort_job(job, outcome)
         return outcome
 
+    def sampled(self, job: Job) -> list[Sequence[int]]:
+        """Token ids of each sample of a request so far, in the order of its seeds."""
+        ids: list[Sequence[int]] = [() if one is None else one.token_ids.tolist() for one in job.samples]
+        for row in self._rows:
+            if row.job is job and not row.is_finished:
+                ids[row.index] = row.tokens
+        return ids
+
     def switch_version(self, version: PolicyVersion) -> int:
         """The next tokens are of `version`; how many rows had tokens of the one before, and were cut."""
         cut = sum(row.cut_span(self.version) for row in self._rows if not row.is_finished)
