@@ -25,7 +25,7 @@ endif
 TORCH_BACKEND ?= cpu
 TORCH_ARGUMENTS ?= $(if $(UV_FIND_LINKS),,--torch-backend=$(TORCH_BACKEND))
 
-.PHONY: help setup demo test test-long test-multinode test-node-reward test-sglang test-security check-dashboards check-containers lint typecheck check up down status watch why logs scale plan doctor bench docs clean dashboards
+.PHONY: help setup demo test test-long test-multinode test-node-reward test-sglang test-security check-dashboards check-containers lint typecheck check up down status watch why logs scale plan doctor bench docs docs-site clean dashboards
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -137,6 +137,9 @@ check-dashboards: $(STAMP)  ## Every query of the boards against a real Promethe
 
 docs: $(STAMP)  ## Make the pages under docs/reference, and the boards, again from the code
 	set -e; for maker in tools/make_*_reference.py tools/make_dashboards.py; do $(BIN)/python $$maker; done
+
+docs-site: $(STAMP)  ## The documentation as a site, strictly: a dead link or anchor is an error (build/docs/site)
+	$(BIN)/python tools/make_docs_site.py $(ARGS)
 
 clean:  ## Remove the virtual environments and caches, not the runs
 	rm -rf $(VENV) $(BENCH_VENV) $(SGLANG_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
