@@ -95,9 +95,9 @@ def default_of(action: argparse.Action) -> str:
     """What holds where the argument is not given."""
     if action.required and action.nargs != "*":
         return "required"
-    if action.default is None or action.default is False or action.default == [] or action.default == argparse.SUPPRESS:
+    if not action.default or action.default == argparse.SUPPRESS:
         return ""
-    return f"`{str(action.default).lower() if isinstance(action.default, bool) else action.default}`"
+    return f"`{str(action.default).lower() if action.default is True else action.default}`"
 
 
 def help_of(action: argparse.Action, parser: argparse.ArgumentParser) -> str:

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def gather(root: Path, build: Path) -> None:
-    """Copy every page and what it links to into `build`, with a configuration that has all of them in its navigation."""
+    """Copy every page and what it links to into `build`, with settings that have all of them in the navigation."""
     shutil.rmtree(build, ignore_errors=True)
     pages = find(root, (*TOP, *LAST))
     if lost := sorted(set(find(root, ("docs/**/*.md",))) - set(pages)):

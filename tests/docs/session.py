@@ -18,7 +18,11 @@ OWN: Final = frozenset({"outputs", "build", ".git", ".pytest_cache"})
 """Not the repository's: each session has its own."""
 BLOCK_TIMEOUT_S: Final = 400.0
 # Nothing here waits for the real length of a run; the command line still has the last word.
-SHORT_RUNS: Final = {"TETRAD_TRAINER__MAX_STEPS": "2", "TETRAD_TRAINER__EVAL_BEFORE_TRAIN": "false"}
+SHORT_RUNS: Final = {
+    "TETRAD_TRAINER__MAX_STEPS": "2",
+    "TETRAD_TRAINER__EVAL_BEFORE_TRAIN": "false",
+    "TETRAD_TRAINER__EVAL_INTERVAL": "-1",
+}
 
 
 class Session:
@@ -74,7 +78,16 @@ class Session:
         """End what blocks left running in the background."""
         for lock in self.folder.glob("outputs/*/launcher.lock"):
             if lock.read_text().strip():
-                command = [sys.executable, "-m", "tetrad_cli", "down", "--run-dir", str(lock.parent), "--deadline", "30"]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "tetrad_cli",
+                    "down",
+                    "--run-dir",
+                    str(lock.parent),
+                    "--deadline",
+                    "30",
+                ]
                 subprocess.run(command, env=self._environment(), capture_output=True, timeout=90, check=False)
 
     def _environment(self) -> dict[str, str]:

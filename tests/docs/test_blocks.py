@@ -1,6 +1,7 @@
 """Every block of a page either runs or says why not, and a block that does not work fails."""
 
 import pytest
+
 from docs.blocks import COMMANDS, RUNNABLE, SHOWN, Verb, blocks_of
 from docs.pages import ELSEWHERE, FIRST_READ, OTHERS, ROOT, found, named
 from docs.provisions import PROVISIONS
@@ -64,7 +65,7 @@ def test_comments_above_a_block_are_read(tmp_path):
 
 
 def test_what_runs_later_does_not_run_with_every_test(tmp_path):
-    page = a_page(tmp_path, '# T\n\n<!-- later: it takes minutes -->\n```bash\na\n```\n\n```bash\nb\n```\n')
+    page = a_page(tmp_path, "# T\n\n<!-- later: it takes minutes -->\n```bash\na\n```\n\n```bash\nb\n```\n")
 
     later, now = blocks_of(page)
 
@@ -96,7 +97,8 @@ def test_a_session_keeps_files_variables_and_the_folder_from_block_to_block(tmp_
     page = a_page(
         tmp_path,
         "# T\n\n```python\n# mine.py\nANSWER = 42\n```\n\n```bash\nexport WORD=here\nmkdir deep && cd deep\n```\n\n"
-        '```bash\ntest "$WORD" = here\ntest "${PWD##*/}" = deep\nPYTHONPATH=.. python -c "import mine; assert mine.ANSWER == 42"\n'
+        '```bash\ntest "$WORD" = here\ntest "${PWD##*/}" = deep\n'
+        'PYTHONPATH=.. python -c "import mine; assert mine.ANSWER == 42"\n'
         "```\n",
     )
     session = Session(tmp_path / "session")

@@ -4,10 +4,10 @@ import re
 import shlex
 
 import pytest
-from docs.blocks import COMMANDS, blocks_of, logical_lines
-from docs.pages import FIRST_READ, MAPS, OTHERS, ROOT, found, named
 
 import tetrad_config
+from docs.blocks import COMMANDS, blocks_of, logical_lines
+from docs.pages import FIRST_READ, MAPS, OTHERS, ROOT, found, named
 from tetrad_cli.catalog import load, summaries
 from tetrad_config.aliases import ALIASES
 from tetrad_config.refused import OUT_OF_SCOPE

@@ -1,8 +1,7 @@
 """What the pages tell a reader to type runs: README and tutorials with every test, the others by `make test-docs`."""
 
-import os
-
 import pytest
+
 from docs.blocks import SHOWN, Verb, blocks_of
 from docs.pages import FIRST_READ, OTHERS, found, named
 from docs.provisions import provide
@@ -19,7 +18,9 @@ def session(tmp_path):
 
 
 def runnable(page, *, is_later):
-    return [block for block in blocks_of(page) if block.runs(is_later=is_later) or (block.file and block.language in SHOWN)]
+    return [
+        block for block in blocks_of(page) if block.runs(is_later=is_later) or (block.file and block.language in SHOWN)
+    ]
 
 
 def read(page, session, *, is_later):

@@ -2,9 +2,9 @@
 
 import pytest
 import yaml
+
 from docs.blocks import blocks_of
 from docs.pages import FIRST_READ, OTHERS, found, named
-
 from tetrad_config import load
 from tetrad_config.errors import ConfigError
 from tetrad_config.run import RunConfig

@@ -1,4 +1,4 @@
-"""The documentation's site is built strictly: every link and anchor leads somewhere, every page is on the navigation."""
+"""The site of the documentation is built strictly: links and anchors lead somewhere, pages are on the navigation."""
 
 import shutil
 import subprocess
