@@ -4,6 +4,8 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from docs.pages import ROOT
 from docs.session import Session
 
@@ -29,6 +31,18 @@ def run_file(session: Session) -> None:
     shutil.copy(TUTORIAL_FILE, session.folder)
 
 
+def verl_rows(session: Session) -> None:
+    """A data file with the columns of verl's."""
+    row = {
+        "data_source": "openai/gsm8k",
+        "prompt": [{"role": "user", "content": "1 + 1?"}],
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": "2"},
+        "extra_info": {"index": 0},
+    }
+    pq.write_table(pa.Table.from_pylist([row]), session.folder / "verl.parquet")
+
+
 def _writes(name: str, text: str) -> Callable[[Session], None]:
     def write(session: Session) -> None:
         (session.folder / name).write_text(text, encoding="utf-8")
@@ -40,6 +54,7 @@ PROVISIONS: Final[Mapping[str, Callable[[Session], None]]] = {
     "demo": demo,
     "endless": endless,
     "my_training_config.yaml": run_file,
+    "verl.parquet": verl_rows,
     "my.py": _writes("my.py", REWARD),
     "stricter.py": _writes("stricter.py", REWARD),
     "rows.jsonl": _writes("rows.jsonl", ROWS),
