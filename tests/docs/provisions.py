@@ -6,10 +6,12 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from docs.pages import ROOT
 from docs.session import Session
 
 TUTORIAL_FILE: Final = ROOT / "tests" / "unit" / "config" / "data" / "my_training_config.yaml"
+DEMO_ROWS: Final = ROOT / "libs" / "config" / "src" / "tetrad_config" / "assets" / "demo" / "validation.jsonl"
 REWARD: Final = """def fn(response: str, ground_truth: str | None, **extras: object) -> float:
     return float(response.strip() == ground_truth)
 """
@@ -17,8 +19,8 @@ ROWS: Final = '{"response": "so he has 12 left", "ground_truth": "12"}\n'
 
 
 def demo(session: Session) -> None:
-    """A demo run that has ended, in outputs/demo, with the checkpoint of its second step."""
-    session.shell("tetrad train +experiment=demo", where="needs: demo")
+    """A demo run that has ended, in outputs/demo, with the checkpoint of its second step, which was evaluated."""
+    session.shell("tetrad train +experiment=demo trainer.eval_interval=2", where="needs: demo")
 
 
 def endless(session: Session) -> None:
@@ -29,6 +31,24 @@ def endless(session: Session) -> None:
 def run_file(session: Session) -> None:
     """The tutorial's run file in the folder, and what its commands name."""
     shutil.copy(TUTORIAL_FILE, session.folder)
+
+
+def my_run(session: Session) -> None:
+    """A run file of the reader's, which trains what the demo does."""
+    session.shell(
+        "tetrad train --show-config +experiment=demo trainer.run_name=my_run > my_run.yaml", where="my_run.yaml"
+    )
+
+
+def keys(session: Session) -> None:
+    """A folder of keys that the shell knows."""
+    session.shell("export TETRAD_KEYS=~/tetrad-keys\ntetrad keys init", where="needs: keys")
+
+
+def hard_rows(session: Session) -> None:
+    """A few of the demo's prompts."""
+    lines = DEMO_ROWS.read_text(encoding="utf-8").splitlines(keepends=True)
+    (session.folder / "hard.jsonl").write_text("".join(lines[:8]), encoding="utf-8")
 
 
 def verl_rows(session: Session) -> None:
@@ -54,6 +74,9 @@ PROVISIONS: Final[Mapping[str, Callable[[Session], None]]] = {
     "demo": demo,
     "endless": endless,
     "my_training_config.yaml": run_file,
+    "my_run.yaml": my_run,
+    "keys": keys,
+    "hard.jsonl": hard_rows,
     "verl.parquet": verl_rows,
     "my.py": _writes("my.py", REWARD),
     "stricter.py": _writes("stricter.py", REWARD),
