@@ -28,10 +28,11 @@ SECTIONS: Final = (
     ("Examples", "examples/**/README.md"),
     ("Libraries", "libs/*/README.md"),
     ("Services", "services/*/README.md"),
+    ("Beside them", "*/README.md"),
 )
 """Headings of the navigation, and what stands under them."""
-TOP: Final = ("README.md", "docs/*.md", *(pattern for _, pattern in SECTIONS), "benchmarks/README.md")
-LAST: Final = ("CONTRIBUTING.md", "CHANGELOG.md", "changelog.d/README.md")
+TOP: Final = ("README.md", "docs/*.md", *(pattern for _, pattern in SECTIONS))
+LAST: Final = ("CONTRIBUTING.md", "CHANGELOG.md")
 IGNORED: Final = frozenset({"node_modules", "build", "outputs"})
 LINK: Final = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 TITLE: Final = re.compile(r"^# (.+)$", re.MULTILINE)
@@ -97,7 +98,7 @@ def navigation(root: Path) -> list[dict[str, object]]:
 
     sections = [{heading: entries(pattern)} for heading, pattern in SECTIONS]
     filled = [section for section in sections if all(section.values())]
-    return [*entries("README.md", "docs/*.md"), *filled, *entries("benchmarks/README.md", *LAST)]
+    return [*entries("README.md", "docs/*.md"), *filled, *entries(*LAST)]
 
 
 def title(page: Path) -> str:
