@@ -75,7 +75,12 @@ def gather(root: Path, build: Path) -> None:
 def find(root: Path, patterns: Sequence[str]) -> list[Path]:
     """The pages that fit, in the order of the patterns, index pages before others."""
     found = (path for pattern in patterns for path in sorted(root.glob(pattern), key=_indexes_first))
-    return list(dict.fromkeys(path for path in found if not IGNORED & set(path.relative_to(root).parts)))
+    return list(dict.fromkeys(path for path in found if not is_ignored(path.relative_to(root))))
+
+
+def is_ignored(path: Path) -> bool:
+    """Tell whether a page was made by a tool or came with a package."""
+    return any(part in IGNORED or part.startswith(".") for part in path.parts)
 
 
 def _indexes_first(path: Path) -> tuple[bool, str]:
