@@ -67,9 +67,17 @@ def gather(root: Path, build: Path) -> None:
     for path in {*pages, *(target for page in pages for target in linked_files(page, root))}:
         copy = build / "pages" / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+        if path.suffix == ".md" and path not in pages:
+            copy.write_text(as_it_is(path), encoding="utf-8")
+        else:
+            shutil.copyfile(path, copy)
     settings = (root / "mkdocs.yml").read_text(encoding="utf-8")
     (build / "mkdocs.yml").write_text(settings + yaml.safe_dump({"nav": navigation(root)}, allow_unicode=True))
+
+
+def as_it_is(path: Path) -> str:
+    """A page that shows a file which is linked to and no page of ours, such as a tutorial that a test reads."""
+    return f"# {path.name}\n\n`````text\n{path.read_text(encoding='utf-8')}\n`````\n"
 
 
 def find(root: Path, patterns: Sequence[str]) -> list[Path]:

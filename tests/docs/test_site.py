@@ -49,6 +49,17 @@ def test_a_page_that_is_added_to_a_folder_is_on_the_navigation(tree, tmp_path):
     assert "Quite new" in (tmp_path / "built" / "site" / "index.html").read_text()
 
 
+def test_markdown_that_is_no_page_is_shown_as_it_is_written(tree, tmp_path):
+    (tree / "tests").mkdir()
+    (tree / "tests" / "seed.md").write_text("# Seed\n\n[dead](gone.md)\n")
+    (tree / "docs" / "index.md").write_text("# Documentation\n\n[do](how-to/do.md), [seed](../tests/seed.md)\n")
+
+    code, said = build(tree, tmp_path / "built")
+
+    assert code == 0, said
+    assert "[dead](gone.md)" in (tmp_path / "built" / "site" / "tests" / "seed.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("page", "text", "complaint"),
     [
