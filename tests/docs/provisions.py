@@ -23,6 +23,12 @@ def demo(session: Session) -> None:
     session.shell("tetrad train +experiment=demo trainer.eval_interval=2", where="needs: demo")
 
 
+def step_50(session: Session) -> None:
+    """A checkpoint at ~/ckpts/global_step_50: the demo's second step under that name."""
+    demo(session)
+    session.shell("mkdir -p ~/ckpts && cp -r outputs/demo/checkpoints/global_step_2 ~/ckpts/global_step_50", where="ckpts")
+
+
 def endless(session: Session) -> None:
     """A demo run in the background, that goes on."""
     session.shell("tetrad up --no-monitoring", where="needs: endless")
@@ -72,6 +78,7 @@ def _writes(name: str, text: str) -> Callable[[Session], None]:
 
 PROVISIONS: Final[Mapping[str, Callable[[Session], None]]] = {
     "demo": demo,
+    "global_step_50": step_50,
     "endless": endless,
     "my_training_config.yaml": run_file,
     "my_run.yaml": my_run,
