@@ -26,7 +26,8 @@ def demo(session: Session) -> None:
 def step_50(session: Session) -> None:
     """A checkpoint at ~/ckpts/global_step_50: the demo's second step under that name."""
     demo(session)
-    session.shell("mkdir -p ~/ckpts && cp -r outputs/demo/checkpoints/global_step_2 ~/ckpts/global_step_50", where="ckpts")
+    copy = "mkdir -p ~/ckpts && cp -r outputs/demo/checkpoints/global_step_2 ~/ckpts/global_step_50"
+    session.shell(copy, where="needs: global_step_50")
 
 
 def endless(session: Session) -> None:
