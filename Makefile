@@ -25,7 +25,7 @@ endif
 TORCH_BACKEND ?= cpu
 TORCH_ARGUMENTS ?= $(if $(UV_FIND_LINKS),,--torch-backend=$(TORCH_BACKEND))
 
-.PHONY: help setup demo test test-long test-multinode test-node-reward test-sglang test-security check-dashboards check-containers lint typecheck check up down status watch why logs scale plan doctor bench docs clean dashboards
+.PHONY: help setup demo test test-long test-docs test-multinode test-node-reward test-sglang test-security check-dashboards check-containers lint typecheck check up down status watch why logs scale plan doctor bench docs docs-site clean dashboards
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -47,11 +47,14 @@ demo: $(STAMP)  ## Four services on this machine; a tiny model learns to add (SE
 
 test: $(STAMP)  ## Lint, types, import rules and every test of the CPU set-up
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -q -n 2 -m "not live and not long" $(PYTEST_ARGUMENTS)
-	$(BIN)/python -m pytest -q -n 2 -m "live and not long" --durations=20 tests/chaos tests/e2e tests/integration tests/monitoring $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -q -n 2 -m "not live and not long and not pages" $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -q -n 2 -m "live and not long" --durations=20 tests/chaos tests/docs tests/e2e tests/integration tests/monitoring $(PYTEST_ARGUMENTS)
 
 test-long: $(STAMP)  ## Tests that take minutes each: compiled models, whole runs that evaluate, filter, or meet a poisoned step
 	$(BIN)/python -m pytest -q -n 2 -m long $(PYTEST_ARGUMENTS)
+
+test-docs: $(STAMP)  ## Every command and Python block of the pages, as a reader would type them (a quarter of an hour)
+	$(BIN)/python -m pytest -q tests/docs $(PYTEST_ARGUMENTS)
 
 test-node-reward: $(STAMP)  ## The reward service in Node.js: every rule of the protocol, and graded by it in a real run
 	REQUIRE_NODE=1 $(BIN)/python -m pytest -q tests/e2e/test_node_reward.py tests/integration/test_reward_conformance.py $(PYTEST_ARGUMENTS)
@@ -137,6 +140,9 @@ check-dashboards: $(STAMP)  ## Every query of the boards against a real Promethe
 
 docs: $(STAMP)  ## Make the pages under docs/reference, and the boards, again from the code
 	set -e; for maker in tools/make_*_reference.py tools/make_dashboards.py; do $(BIN)/python $$maker; done
+
+docs-site: $(STAMP)  ## The documentation as a site, strictly: a dead link or anchor is an error (build/docs/site)
+	$(BIN)/python tools/make_docs_site.py $(ARGS)
 
 clean:  ## Remove the virtual environments and caches, not the runs
 	rm -rf $(VENV) $(BENCH_VENV) $(SGLANG_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -23,14 +23,15 @@ def write_results(
     *,
     packages: Iterable[str] = (),
     other_versions: Mapping[str, str] = MappingProxyType({}),
+    setting: Mapping[str, str | int] = MappingProxyType({}),
     accelerator: str = "",
     folder: Path = RESULTS,
 ) -> Path:
     """Write `<folder>/<name>-<hardware>.json` and return its path.
 
     A metric's name ends in its unit (`copy_gigabytes_per_s`, `copy_ratio_to_memcpy`). `packages` are distributions
-    whose versions matter, `other_versions` are of what is installed elsewhere; `accelerator` names the device where
-    one was used, such as `h100`.
+    whose versions matter, `other_versions` are of what is installed elsewhere; `setting` is what figures depend on and
+    the command does not say, such as model and seed; `accelerator` names the device where one was used, such as `h100`.
     """
     slug = hardware_slug(accelerator)
     ours = {package: version(package) for package in packages}
@@ -40,6 +41,7 @@ def write_results(
         "versions": {"python": platform.python_version(), **ours, **other_versions},
         "commit": _commit(),
         "command": shlex.join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
+        **({"setting": dict(setting)} if setting else {}),
         "metrics": {key: _rounded(value) for key, value in metrics.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)

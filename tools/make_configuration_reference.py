@@ -16,13 +16,16 @@ from reference_page import publish
 
 import tetrad_config
 from tetrad_config.aliases import ALIASES
+from tetrad_config.elsewhere import TRL, VERL, in_skyrl
 from tetrad_config.notices import CONDITIONAL
 from tetrad_config.process import SERVICES
+from tetrad_config.readers import readers_of
 from tetrad_config.refused import NOT_BUILT, OUT_OF_SCOPE, UNBUILT_LOGGERS, Refusable
 from tetrad_config.run import DERIVED, RunConfig
-from tetrad_config.schema import section_of
+from tetrad_config.schema import fields, section_of
 from tetrad_config.section import DottedKey, Section
 from tetrad_config.settings import flag_of
+from tetrad_config.units import unit_of
 from tetrad_config.variables import variable_of
 
 PRESETS: Final = Path(tetrad_config.__file__).parent / "presets" / "experiment"
@@ -51,7 +54,9 @@ Unknown keys, unknown `TETRAD_*` variables, wrong types and values out of range 
 value and the limit. `tetrad plan` prints what a file comes to.
 
 Sizes are counted as in SkyRL: `train_batch_size`, `policy_mini_batch_size` and `eval_batch_size` are prompts,
-`micro_…_per_gpu` are samples.
+`micro_…_per_gpu` are samples. *Read by* says who acts on a key: the learner's coordinator or its trainer ranks,
+rollouts, rewards, the broadcaster, or the launcher. – stands where nobody does: the key is refused, follows another, or
+has no effect, which a run that sets it says. What other systems call a key is [below](#names-elsewhere).
 """
 
 
@@ -62,7 +67,8 @@ def main() -> int:
 
 def render() -> str:
     """The page."""
-    parts = [HEAD, presets(), *run_file(RunConfig, ""), derived(), conditional(), aliases(), refused(), settings()]
+    parts = [HEAD, presets(), *run_file(RunConfig, ""), derived(), conditional(), aliases(), names_elsewhere()]
+    parts += [refused(), settings()]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
@@ -84,8 +90,8 @@ def run_file(section: type[Section], prefix: str) -> Iterator[str]:
     values = {name: field for name, field in section.model_fields.items() if section_of(field) is None}
     if values:
         about = (section.__doc__ or "").strip().partition("\n")[0]
-        rows = ((f"`{_join(prefix, name)}`", *described(field)) for name, field in values.items())
-        yield f"## `{prefix}`\n\n{about}\n\n" + table(("key", "type", "default", "meaning"), rows)
+        rows = (row_of(DottedKey(_join(prefix, name)), field) for name, field in values.items())
+        yield f"## `{prefix}`\n\n{about}\n\n" + table(("key", "type", "unit", "default", "read by", "meaning"), rows)
     for name, field in section.model_fields.items():
         below = section_of(field)
         if below is not None:
@@ -94,6 +100,12 @@ def run_file(section: type[Section], prefix: str) -> Iterator[str]:
 
 def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
+
+
+def row_of(key: DottedKey, field: FieldInfo) -> tuple[str, ...]:
+    """One key of the run file."""
+    kind, default, meaning = described(field)
+    return f"`{key}`", kind, unit_of(key), default, ", ".join(readers_of(key)) or "–", meaning
 
 
 def described(field: FieldInfo) -> tuple[str, str, str]:
@@ -170,6 +182,29 @@ def aliases() -> str:
     """Other spellings."""
     rows = ((f"`{alias}`", f"`{key}`") for alias, key in ALIASES.items())
     return "## Aliases\n\nHonoured, and announced.\n\n" + table(("spelling", "key"), rows)
+
+
+def names_elsewhere() -> str:
+    """What other systems call the keys."""
+    same = "the same"
+    rows = (
+        (
+            f"`{key}`",
+            same if in_skyrl(key) == key else _quoted(in_skyrl(key)),
+            _quoted(VERL.get(key)),
+            _quoted(TRL.get(key)),
+        )
+        for key in fields()
+    )
+    about = (
+        "SkyRL 0.4.0, verl's `ppo_trainer.yaml`, TRL 1.16 (`GRPOConfig`, or what is named). Equal names do not always "
+        "mean the same: [from SkyRL, verl or TRL](../how-to/migrate.md) has the differences."
+    )
+    return "## Names elsewhere\n\n" + about + "\n\n" + table(("key", "SkyRL", "verl", "TRL"), rows)
+
+
+def _quoted(names: str | None) -> str:
+    return ", ".join(f"`{name}`" for name in names.split(", ")) if names else ""
 
 
 def refused() -> str:

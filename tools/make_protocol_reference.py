@@ -68,7 +68,15 @@ _STEPPED: Final = episodes.EpisodeStepped(
     episode="4294967301-0-0", turn=0, outcome=episodes.GradeOutcome.OK, reward=1.0, extracted="95"
 )
 _BYE: Final = membership.Bye(incarnation=_REWARD, reason="drained")
-PLAIN_TYPES: Final = {int: "integer", float: "float", str: "text", bool: "boolean", object: "any", type(None): "nil"}
+PLAIN_TYPES: Final = {
+    int: "integer",
+    float: "float",
+    str: "text",
+    bytes: "bytes",
+    bool: "boolean",
+    object: "any",
+    type(None): "nil",
+}
 
 
 def main() -> int:
@@ -210,7 +218,7 @@ def type_name(hint: Any) -> str:
         return f"list of {type_name(typing.get_args(hint)[0])}"
     if typing.get_origin(hint) is dict:
         return f"map of text to {type_name(typing.get_args(hint)[1])}"
-    if isinstance(hint, UnionType):
+    if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union:
         return " or ".join(type_name(part) for part in typing.get_args(hint))
     if hint is np.ndarray:
         return "buffer"

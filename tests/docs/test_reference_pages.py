@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tetrad_cli.catalog import summaries
 from tetrad_config.schema import fields
 from tetrad_runtime.exits import ExitCode
 
@@ -15,7 +16,7 @@ DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
 
-@pytest.mark.parametrize("page", ["configuration", "metrics", "exit_codes"])
+@pytest.mark.parametrize("page", ["configuration", "metrics", "exit_codes", "cli", "claims"])
 @pytest.mark.timeout(120)
 def test_the_page_is_current(page):
     command = [sys.executable, str(ROOT / "tools" / f"make_{page}_reference.py"), "--check"]
@@ -40,8 +41,20 @@ def test_the_exit_code_page_has_each_code():
     assert all(f"| {code.value} | `{code.name}` |" in page for code in ExitCode)
 
 
+def test_the_command_line_page_has_each_command_with_its_arguments():
+    page = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
+
+    installed = [name for name, summary in summaries().items() if "(pip install" not in summary]
+    assert len(installed) > 15
+    for name in installed:
+        section = page.partition(f"\n## tetrad {name}\n")[2].partition("\n## ")[0]
+        assert f"```text\ntetrad {name}" in section, name
+    assert "| `--skip-step N` |  | go on without training step N" in page
+    assert "### tetrad keys rotate" in page
+
+
 def pages() -> list[Path]:
-    tops = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "changelog.d" / "README.md"]
+    tops = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "changelog.d" / "README.md"]
     readmes = [*ROOT.glob("libs/*/README.md"), *ROOT.glob("services/*/README.md")]
     return [*sorted(DOCS.rglob("*.md")), *tops, *sorted(readmes)]
 
