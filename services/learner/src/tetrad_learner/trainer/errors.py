@@ -23,6 +23,16 @@ class RankDisagreementError(RuntimeError):
     """The ranks were handed different steps; nothing was computed."""
 
 
+class MemoryShortError(RuntimeError):
+    """Memory ran out in a micro-batch, and this rank cannot help itself."""
+
+    def __init__(self, reason: str, *, can_be_smaller: bool, what: str) -> None:
+        """`what` is the kind of pass, train or forward."""
+        left = "smaller micro-batches may fit" if can_be_smaller else "each micro-batch is a single sample already"
+        super().__init__(f"out of memory in a {what} pass, and {left}: {reason}")
+        self.can_be_smaller = can_be_smaller
+
+
 class NonFiniteError(ArithmeticError):
     """The step gave NaN or infinity: it is poisoned and must not be executed again as it is.
 
