@@ -153,7 +153,7 @@ def test_a_single_sample_that_does_not_fit_ends_the_step_and_leaves_the_weights(
         short.execute(STEP.share())
 
     hook.remove()
-    assert not caught.value.can_be_smaller
+    assert caught.value.shrink_by == 0
     assert np.array_equal(exported(short), before)
 
 

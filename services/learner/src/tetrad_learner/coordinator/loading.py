@@ -48,7 +48,7 @@ class Loading:
     """Checkpoint of another run that this one was forked from."""
     failures: Counter[Path | None] = field(default_factory=Counter)
     micro_batch_divisor: int = 1
-    """Doubled each time that ranks ran out of memory where smaller micro-batches may fit."""
+    """Grows each time that ranks ran out of memory where smaller micro-batches may fit."""
 
     def note(self, folder: Path | None, *, is_loaded: bool) -> None:
         """Take note of how it went with a choice."""
@@ -57,9 +57,9 @@ class Loading:
         else:
             self.failures[folder] += 1
 
-    def shrink(self) -> None:
-        """Have the next ranks, and all after them, begin with smaller micro-batches."""
-        self.micro_batch_divisor *= 2
+    def shrink(self, by: int) -> None:
+        """Have the next ranks, and all after them, begin with micro-batches that are so many times smaller."""
+        self.micro_batch_divisor *= by
         log.warning("micro_batches_cut_smaller", divisor=self.micro_batch_divisor, fix=SMALLER)
 
     def choose(self, *, sealed: int) -> Start:

@@ -253,13 +253,13 @@ class Performer:
         )
         self.mailroom.order_ranks(self.ranks.order)
 
-    def lose_ranks(self, reason: str, *, can_shrink: bool = False) -> None:
+    def lose_ranks(self, reason: str, *, shrink_by: int = 0) -> None:
         """Give the set of ranks up: kill what is left of it, then tell the core."""
         ranks, self.ranks = self.ranks, None
         if ranks is None:
             return
-        if can_shrink:
-            self.loading.shrink()
+        if shrink_by:
+            self.loading.shrink(shrink_by)
         log.error("ranks_lost", reason=reason, set=ranks.incarnation)
         self.mailroom.order_ranks(None)
         self.saving = None
@@ -268,7 +268,7 @@ class Performer:
         self.reporting.ranks_lost.inc()
         for rank in range(ranks.world_size):
             self.memory.forget(f"trainer-{rank}")
-        self.spawn(self._bury(ranks, reason, is_remedied=can_shrink))
+        self.spawn(self._bury(ranks, reason, is_remedied=shrink_by > 0))
 
     async def _bury(self, ranks: RankSet, reason: str, *, is_remedied: bool) -> None:
         await ranks.kill()

@@ -67,10 +67,10 @@ class RankReports:
             reported.clear()
         self._have_all_failed.clear()
 
-    def give_up(self, reason: str, *, can_shrink: bool = False) -> None:
+    def give_up(self, reason: str, *, shrink_by: int = 0) -> None:
         """End the set: its ranks wait for each other, and none of them for a dead one longer than this."""
         self.forget()
-        self._performer.lose_ranks(reason, can_shrink=can_shrink)
+        self._performer.lose_ranks(reason, shrink_by=shrink_by)
 
     def take_beat(self, hello: Hello, beat: Heartbeat) -> None:
         """Take what a rank says that it does, and what has become of a host's part of the set."""
@@ -94,7 +94,7 @@ class RankReports:
         elif isinstance(body, RankFailed):
             if body.incarnation == ranks.incarnation:
                 reason = f"rank {body.rank}: {body.reason}; {ranks.waits(self._performer.now())}"
-                self.give_up(reason, can_shrink=body.can_shrink)
+                self.give_up(reason, shrink_by=body.shrink_by)
         elif peer in ranks.peers.values() or _is_handed_over(peer):
             ranks.heard_at = self._performer.now()
             self._take(ranks, body)

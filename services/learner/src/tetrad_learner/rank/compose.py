@@ -145,12 +145,12 @@ def _report_failure(link: Link, rank: int, orders: Orders, config: RunConfig, er
 
 def _out_of_memory(failed: RankFailed, what: str, error: Exception, config: RunConfig) -> RankFailed:
     """Say what will be done about it, or what the user can do."""
-    can_shrink = isinstance(error, MemoryShortError) and error.can_be_smaller
-    remedy = "all ranks begin again with smaller ones" if can_shrink else advice(config, device=device_of_ranks())
+    shrink_by = error.shrink_by if isinstance(error, MemoryShortError) else 0
+    remedy = "all ranks begin again with smaller ones" if shrink_by else advice(config, device=device_of_ranks())
     # The rest of what torch says is where the memory went, several lines of it; the log has them.
     said, _, _ = str(error).partition("\n")
     said = said if isinstance(error, MemoryShortError) else f"out of memory: {said}"
-    return structs.replace(failed, reason=f"{what}: {said}; {remedy}", can_shrink=can_shrink)
+    return structs.replace(failed, reason=f"{what}: {said}; {remedy}", shrink_by=shrink_by)
 
 
 def set_up_torch(config: RunConfig) -> None:

@@ -26,11 +26,11 @@ class RankDisagreementError(RuntimeError):
 class MemoryShortError(RuntimeError):
     """Memory ran out in a micro-batch, and this rank cannot help itself."""
 
-    def __init__(self, reason: str, *, can_be_smaller: bool, what: str) -> None:
-        """`what` is the kind of pass, train or forward."""
-        left = "smaller micro-batches may fit" if can_be_smaller else "each micro-batch is a single sample already"
+    def __init__(self, reason: str, *, shrink_by: int, what: str) -> None:
+        """`what` is the kind of pass, train or forward; where `shrink_by` is 0 its micro-batches are single samples."""
+        left = "smaller micro-batches may fit" if shrink_by else "each micro-batch is a single sample already"
         super().__init__(f"out of memory in a {what} pass, and {left}: {reason}")
-        self.can_be_smaller = can_be_smaller
+        self.shrink_by = shrink_by
 
 
 class NonFiniteError(ArithmeticError):

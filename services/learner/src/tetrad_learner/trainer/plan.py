@@ -24,6 +24,11 @@ class MicroBatchSize:
         """Whether tokens, not samples, decide."""
         return self.limits.max_tokens is not None
 
+    @property
+    def limit(self) -> int:
+        """Most tokens, where these decide; else most samples."""
+        return self.limits.max_samples if self.limits.max_tokens is None else self.limits.max_tokens
+
     def lower(self, micros: Sequence[MicroBatch]) -> tuple[int, int] | None:
         """Halve the largest of `micros`; return its size before and the new limit, None where each is one sample."""
         if max((micro.num_samples for micro in micros), default=0) < 2:

@@ -88,13 +88,12 @@ class Shortage:
             except RuntimeError as error:
                 if not is_shortage(error):
                     raise
-                reason = str(error).partition("\n")[0]
-                if not self._can_begin_again:
-                    smaller = max((micro.num_samples for micro in plan.all), default=0) > 1
-                    raise MemoryShortError(reason, can_be_smaller=smaller, what=of.value) from error
+                reason, limit = str(error).partition("\n")[0], plan.size.limit
                 lowered = plan.size.lower(plan.all)
                 if lowered is None:
-                    raise MemoryShortError(reason, can_be_smaller=False, what=of.value) from error
+                    raise MemoryShortError(reason, shrink_by=0, what=of.value) from error
+                if not self._can_begin_again:
+                    raise MemoryShortError(reason, shrink_by=-(-limit // plan.size.limit), what=of.value) from error
             # Outside of the handler: the error holds the frames, and these hold what the passes had computed.
             before, after = lowered
             self.lowered.append(
