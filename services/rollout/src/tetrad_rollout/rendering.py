@@ -18,6 +18,7 @@ Ids = npt.NDArray[np.int32]
 # Stands for an assistant's turn while the template is asked what it writes after one. Letters only, so that no
 # template or tokenizer splits, strips or escapes it.
 _ASSISTANT: Final = "TetradAssistantTurn"
+ANY_PROMPT: Final = ({"role": "user", "content": "?"},)
 
 
 class RenderingError(ValueError):
@@ -74,8 +75,8 @@ class Renderer:
         template = chat_template or tokenizer.chat_template
         if not template:
             raise RenderingError(
-                "the tokenizer has no chat template: add chat_template.jinja to the model folder, "
-                "or set generator.chat_template"
+                "the tokenizer has no chat template: copy chat_template.jinja from the instruct model of the same "
+                "family into the model folder"
             )
         self._tokenizer = tokenizer
         self._max_prompt_length = max_prompt_length
@@ -83,6 +84,8 @@ class Renderer:
         self.n_retokenised = 0
         """Sampled turns replaced by text so far; anything but 0 deserves a look."""
         self._special_ids = frozenset(tokenizer.all_special_ids)
+        # A template that cannot be read says so now, and not at the first prompt.
+        self._text(ANY_PROMPT)
 
     def prompt(self, messages: Sequence[Message]) -> Ids:
         """The first turn, int32[T], up to where the assistant begins to speak.
@@ -126,9 +129,22 @@ class Renderer:
         return self._encode(text)
 
     def _text(self, messages: Sequence[Message]) -> str:
-        rendered = self._tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=True, **self._kwargs
-        )
+        from jinja2 import TemplateError, TemplateSyntaxError
+
+        try:
+            rendered = self._tokenizer.apply_chat_template(
+                [dict(message) for message in messages], tokenize=False, add_generation_prompt=True, **self._kwargs
+            )
+        except TemplateSyntaxError as error:
+            raise RenderingError(
+                f"the chat template has an error in line {error.lineno}: {error.message}; mend it in the model folder"
+            ) from error
+        except TemplateError as error:
+            # What a template says of messages that it takes none of, such as a system prompt.
+            roles = ", ".join(str(message.get("role")) for message in messages)
+            raise RenderingError(
+                f"the chat template refuses messages by {roles}: {error}; change the prompts, or the template"
+            ) from error
         return str(rendered)
 
     def _encode(self, text: str) -> Ids:
