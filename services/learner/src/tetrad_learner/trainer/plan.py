@@ -30,7 +30,10 @@ class MicroBatchSize:
         return self.limits.max_samples if self.limits.max_tokens is None else self.limits.max_tokens
 
     def lower(self, micros: Sequence[MicroBatch]) -> tuple[int, int] | None:
-        """Halve the largest of `micros`; return its size before and the new limit, None where each is one sample."""
+        """Bring the limit to half of the largest of `micros`; return that one's size and the limit.
+
+        None where each is a single sample, so that nothing can be lowered.
+        """
         if max((micro.num_samples for micro in micros), default=0) < 2:
             return None
         if self.counts_tokens:
@@ -38,8 +41,11 @@ class MicroBatchSize:
             self.limits = replace(self.limits, max_tokens=max(1, before // 2))
         else:
             before = max(micro.num_samples for micro in micros)
-            self.limits = replace(self.limits, max_samples=before // 2)
-        return before, max(1, before // 2)
+            # A divisor of what was asked for: only such sizes may stand in a run file.
+            most = self.limits.max_samples
+            fitting = next(size for size in range(before // 2, 0, -1) if most % size == 0)
+            self.limits = replace(self.limits, max_samples=fitting)
+        return before, self.limit
 
 
 class Plan:
