@@ -9,7 +9,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-import annotated_types
 from pydantic import AfterValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
@@ -25,12 +24,7 @@ _PLAIN: Final[Mapping[object, str]] = {
     Path: "path",
     type(None): "null",
 }
-_BOUNDS: Final = (
-    (annotated_types.Ge, "ge", ">="),
-    (annotated_types.Gt, "gt", ">"),
-    (annotated_types.Le, "le", "<="),
-    (annotated_types.Lt, "lt", "<"),
-)
+_BOUNDS: Final = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
 _ON_OR_OFF: Final = next(item for item in typing.get_args(Interval) if isinstance(item, AfterValidator))
 
 
@@ -68,7 +62,5 @@ def _limits(metadata: Iterable[Any]) -> str:
     flat = [limit for item in metadata for limit in getattr(item, "metadata", [item])]
     if any(limit == _ON_OR_OFF for limit in flat):
         return " >= 1, or -1 for off"
-    found = [
-        f" {sign} {getattr(limit, name):g}" for limit in flat for kind, name, sign in _BOUNDS if isinstance(limit, kind)
-    ]
+    found = [f" {sign} {getattr(limit, name):g}" for limit in flat for name, sign in _BOUNDS if hasattr(limit, name)]
     return "".join(dict.fromkeys(found))

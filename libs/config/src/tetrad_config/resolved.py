@@ -114,7 +114,7 @@ def shown_lines(
     with_origin: bool = False,
     only_changed: bool = False,
 ) -> list[str]:
-    """Return keys as lines of YAML: all, those at or below a key, or those that another source than the defaults sets."""
+    """Return keys as lines of YAML: all, those at or below a key, or those that do not come from the defaults."""
     tree: Tree = {}
     for key, value in leaves(config.model_dump(mode="json")):
         # Of a free-form key, whose own keys the models do not know, the whole has an origin.
