@@ -27,7 +27,7 @@ def test_the_tutorials_roles_have_their_sizes(load_tutorial):
     # bfloat16 in engines; float32 weights, gradient and two moments over four ranks; a frozen float32 reference.
     assert sizes(roles["rollout"].memory) == {"weights": 10**9, "stage of the next version": 10**9}
     assert sizes(roles["learner"].memory) == {"policy with gradients and moments": 2 * 10**9, "reference": 5 * 10**8}
-    assert sizes(roles["broadcaster"].shared_memory) == {"2 versions": 2 * 10**9}
+    assert roles["broadcaster"].shared_memory == (), "they stay on the GPUs"
     assert sizes(roles["learner"].disk)["checkpoints"] == 203 * 10**9
     assert "80%" in roles["rollout"].note
 
@@ -52,9 +52,20 @@ def test_the_journal_reaches_back_to_the_oldest_checkpoint_or_to_the_beginning(l
     assert journal(everything) == 290 * per_step
 
 
+def test_on_a_cpu_versions_lie_in_shared_memory(load_run):
+    roles = of(load_run("+experiment=cpu").config)
+
+    assert sizes(roles["broadcaster"].shared_memory) == {"2 versions": 4 * 10**9}
+    assert sizes(roles["learner"].shared_memory) == {"2 buffers to publish from": 4 * 10**9}
+
+
 def test_adapters_alone_make_versions_small(load_run):
     config = load_run(
-        "trainer.policy.model.lora.rank=8", "generator.enable_lora=true", "generator.backend=sglang"
+        "trainer.policy.model.lora.rank=8",
+        "generator.enable_lora=true",
+        "generator.backend=sglang",
+        "generator.weight_sync_backend=gloo",
+        "trainer.placement.colocate_all=false",
     ).config
     planned = plan(config, None, parameters=HALF_A_BILLION, adapter_parameters=1_000_000)
 
@@ -72,7 +83,7 @@ def test_a_person_reads_a_line_for_each_role(load_tutorial):
     text = render(planned, roles=role_uses(config, planned))
 
     assert "rollout (each of 4)     memory: weights 1.0 GB, stage of the next version 1.0 GB; weights and KV" in text
-    assert "broadcaster             shared memory: 2 versions 2.0 GB" in text
+    assert "broadcaster             versions stay in GPU memory" in text
 
 
 def test_what_has_no_known_size_is_called_unknown(load_run):
