@@ -84,8 +84,7 @@ class Renderer:
         self.n_retokenised = 0
         """Sampled turns replaced by text so far; anything but 0 deserves a look."""
         self._special_ids = frozenset(tokenizer.all_special_ids)
-        # A template that cannot be read says so now, and not at the first prompt.
-        self._text(ANY_PROMPT)
+        self._refuse_what_cannot_be_read()
 
     def prompt(self, messages: Sequence[Message]) -> Ids:
         """The first turn, int32[T], up to where the assistant begins to speak.
@@ -127,6 +126,16 @@ class Renderer:
         """
         self.n_retokenised += 1
         return self._encode(text)
+
+    def _refuse_what_cannot_be_read(self) -> None:
+        """Raise RenderingError for a broken template now, and not at the first prompt; what it refuses is no matter."""
+        from jinja2 import TemplateSyntaxError
+
+        try:
+            self._text(ANY_PROMPT)
+        except RenderingError as error:
+            if isinstance(error.__cause__, TemplateSyntaxError):
+                raise
 
     def _text(self, messages: Sequence[Message]) -> str:
         from jinja2 import TemplateError, TemplateSyntaxError
