@@ -261,10 +261,12 @@ def test_ranks_that_begin_again_with_what_killed_them_changed_count_for_no_bound
         assert len(run.take(ef.Execute)) == 1
         run.do(ev.RanksLost, reason="out of memory", is_remedied=True)
         run.do(ev.RanksReady, step=0)
+        run.publish("w0")
 
     assert run.core.state is RunState.RUNNING
     run.do(ev.RanksLost, reason="out of memory")
     run.do(ev.RanksReady, step=0)
+    run.publish("w0")
     run.do(ev.RanksLost, reason="out of memory")
     assert run.core.state is RunState.FAILED
 
