@@ -16,7 +16,7 @@ DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
 
-@pytest.mark.parametrize("page", ["configuration", "metrics", "exit_codes", "cli", "claims"])
+@pytest.mark.parametrize("page", ["configuration", "metrics", "exit_codes", "cli", "claims", "errors"])
 @pytest.mark.timeout(120)
 def test_the_page_is_current(page):
     command = [sys.executable, str(ROOT / "tools" / f"make_{page}_reference.py"), "--check"]

@@ -69,3 +69,17 @@ def test_evaluation_alone_loads_the_policy_and_nothing_else(load_run):
 
     assert "trainer.ref.model.path" in models_loaded(training.config)
     assert list(models_loaded(evaluating.config)) == ["trainer.policy.model.path"]
+
+
+def test_the_capability_of_gpus_is_asked_for_where_a_backend_is_named(load_run, tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(
+        "#!/bin/sh\ncase $1 in *compute_cap*) echo 10.0; echo 9.0;; *) echo NVIDIA A; echo NVIDIA B;; esac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    named = load_run("+generator.engine_init_kwargs.attention_backend=fa3", "generator.backend=sglang").config
+
+    assert probe_machine(named, {}).capabilities == ((10, 0), (9, 0))
+    assert probe_machine(named, {"CUDA_VISIBLE_DEVICES": "1"}).capabilities == ((9, 0),)
+    assert probe_machine(load_run().config, {}).capabilities == ()

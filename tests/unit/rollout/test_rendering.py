@@ -104,3 +104,30 @@ def test_a_folder_without_tokenizer_or_no_folder_is_refused_by_name(tmp_path: Pa
         load_tokenizer(tmp_path)
     with pytest.raises(RenderingError, match="no folder"):
         load_tokenizer(tmp_path / "absent")
+
+
+def test_a_broken_template_is_refused_at_the_start_with_its_line() -> None:
+    with pytest.raises(RenderingError, match=r"error in line 2: .*; mend it in the model folder"):
+        a_renderer(chat_template="{% for m in messages %}\n{% endfro %}")
+
+
+def test_a_prompt_that_the_template_refuses_is_an_error_with_its_words() -> None:
+    template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system prompt') }}{% endif %}x"
+    renderer = a_renderer(chat_template=template)
+
+    assert renderer.prompt([user("hi")]).size == 1
+    with pytest.raises(RenderingError, match="refuses messages by system, user: no system prompt"):
+        renderer.prompt([{"role": "system", "content": "s"}, user("hi")])
+
+
+def test_a_template_that_wants_more_than_one_message_is_not_refused_before_it_gets_them() -> None:
+    template = "{% if messages | length < 2 %}{{ raise_exception('no system prompt') }}{% endif %}x"
+
+    assert a_renderer(chat_template=template).prompt([user("s"), user("hi")]).size == 1
+
+
+def test_a_tokenizer_without_a_pad_token_renders_as_any_other() -> None:
+    tokenizer = a_tokenizer()
+    tokenizer.pad_token = None
+
+    assert text_of(Renderer(tokenizer, max_prompt_length=100).prompt([user("hi")])).startswith("<bos><|user|>hi")

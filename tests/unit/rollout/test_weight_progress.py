@@ -74,4 +74,6 @@ async def test_what_went_wrong_last_is_told() -> None:
         progress = keeper.progress
 
     assert progress is not None
-    assert "Error" in progress.problem
+    assert "rollout-0 had not taken version 1 over within generator.weight_sync_timeout=0.05 s" in progress.problem
+    assert ": staging for " in progress.problem
+    assert f"asking the broadcaster for it (no answer) at {ENDPOINT}; if that is slow" in progress.problem

@@ -52,6 +52,8 @@ BUILTINS: Final[Mapping[str, Builtin]] = {
     "reward": Builtin("tetrad_cli.commands.reward:main", "swap the reward implementation of a run, or show it"),
     "dashboards": Builtin("tetrad_cli.commands.dashboards:main", "Prometheus and Grafana of a run: where, or how"),
     "plan": Builtin("tetrad_cli.commands.plan:main", "print the arithmetic of a run before anything loads"),
+    "explain": Builtin("tetrad_cli.commands.explain:main", "say what a key does, or what an error means"),
+    "config": Builtin("tetrad_cli.commands.config:main", "show every key of a run, and which source set it"),
     "keys": Builtin("tetrad_cli.commands.keys:main", "make, list, rotate and revoke the keys of services"),
     "doctor": Builtin("tetrad_cli.commands.doctor:main", "look at this machine"),
     "conformance": Builtin(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tetrad_cli.architecture import refuse_other_architecture
 from tetrad_cli.joining import reachable
 from tetrad_cli.places import BIND
 from tetrad_cli.run_options import RunOptions
@@ -59,7 +60,7 @@ def prepare(options: RunOptions, *, environ: Mapping[str, str]) -> Prepared:
     Raises:
         ConfigError: the run file is wrong.
         ConfigFault: the machine lacks what it asks for; the text has the overrides that make it run. Or the model is a
-            checkpoint that is damaged.
+            checkpoint that is damaged, or goes on from one of another model.
     """
     loaded = load(options.overrides, config_path=options.config_path, config_name=options.config_name, environ=environ)
     refusals = check_machine(loaded.config, probe_machine(loaded.config, environ), origins=loaded.origins)
@@ -68,6 +69,7 @@ def prepare(options: RunOptions, *, environ: Mapping[str, str]) -> Prepared:
         lines = [f"  {refusal}" for refusal in refusals] + [f"  to run it here: {fix}" for fix in fixes if fix]
         raise ConfigFault("this machine cannot run it as it is:\n" + "\n".join(lines))
     _refuse_damaged(Path(loaded.config.trainer.policy.model.path))
+    refuse_other_architecture(loaded.config)
     return Prepared(loaded, options.skip_step, _listen(options, loaded.config, environ))
 
 

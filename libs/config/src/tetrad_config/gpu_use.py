@@ -77,11 +77,11 @@ def _rank(config: RunConfig, planned: Plan, rank: int, critic_parameters: int | 
     held = [Held(what="policy", num_bytes=storage.rank_bytes)]
     has_reference = trainer.algorithm.use_kl_loss or trainer.algorithm.use_kl_in_reward
     if has_reference and trainer.policy.model.lora.rank == 0:
-        reference = _share(storage.parameters, FROZEN_BYTES_PER_PARAMETER, planned.ranks)
+        reference = share(storage.parameters, FROZEN_BYTES_PER_PARAMETER, planned.ranks)
         held.append(Held(what="reference", num_bytes=reference))
     if trainer.has_critic:
         held.append(
-            Held(what="critic", num_bytes=_share(critic_parameters, TRAINING_BYTES_PER_PARAMETER, planned.ranks))
+            Held(what="critic", num_bytes=share(critic_parameters, TRAINING_BYTES_PER_PARAMETER, planned.ranks))
         )
     if trainer.placement.colocate_all or _is_relayed(config):
         both = _buffers(config, planned, PUBLISH_BUFFERS)
@@ -90,40 +90,47 @@ def _rank(config: RunConfig, planned: Plan, rank: int, critic_parameters: int | 
 
 
 def _engine_parts(config: RunConfig, planned: Plan, engines: Sequence[Sequence[str]], name: str) -> Iterator[Use]:
-    size, share = config.generator.gpus_per_engine, config.generator.gpu_memory_utilization
-    weights = _share(planned.storage.parameters, _width(config), size)
+    size, limit = config.generator.gpus_per_engine, config.generator.gpu_memory_utilization
+    weights = share(planned.storage.parameters, width(config), size)
     for number, gpus in enumerate(engines):
         if name not in gpus:
             continue
-        stage = Held(what="stage", num_bytes=_published(config, planned))
+        stage = Held(what="stage", num_bytes=published_bytes(config, planned))
         # Received on its first GPU, from where every part of the engine takes it.
-        received = Held(what="received version", num_bytes=_published(config, planned))
+        received = Held(what="received version", num_bytes=published_bytes(config, planned))
         is_first = _is_relayed(config) and gpus.index(name) == 0
         part = f", part {gpus.index(name) + 1} of {size}" if size > 1 else ""
         yield Use(
             process=f"rollout-{number}{part}",
             held=(Held(what="weights", num_bytes=weights), stage, *((received,) if is_first else ())),
-            note=f"weights and KV cache up to {share:.0%} of the GPU" + (", by turns" if _is_shared(config) else ""),
+            note=f"weights and KV cache up to {limit:.0%} of the GPU" + (", by turns" if _is_shared(config) else ""),
         )
 
 
 def _buffers(config: RunConfig, planned: Plan, num: int) -> int | None:
-    published = _published(config, planned)
+    published = published_bytes(config, planned)
     return None if published is None else num * published
 
 
-def _published(config: RunConfig, planned: Plan) -> int | None:
+def published_bytes(config: RunConfig, planned: Plan) -> int | None:
     """Bytes of one version."""
     parameters = planned.storage.trained_parameters if config.syncs_adapters_only else planned.storage.parameters
-    return _share(parameters, _width(config), 1)
+    return share(parameters, width(config), 1)
 
 
-def _width(config: RunConfig) -> int:
+def width(config: RunConfig) -> int:
+    """Bytes of one weight in an engine."""
     return 4 if config.generator.model_dtype is DType.FLOAT32 else 2
 
 
-def _share(parameters: int | None, width: int, parts: int) -> int | None:
+def share(parameters: int | None, width: int, parts: int) -> int | None:
+    """Bytes of one part of so many parameters; None where their number is unknown."""
     return None if parameters is None else parameters * width // parts
+
+
+def are_versions_on_gpus(config: RunConfig) -> bool:
+    """Whether versions stay in GPU memory on their way: it is counted there, and shared memory holds none."""
+    return _is_shared(config) or _is_relayed(config)
 
 
 def _is_relayed(config: RunConfig) -> bool:

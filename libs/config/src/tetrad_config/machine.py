@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tetrad_config.attention import BACKENDS, unfit
+from tetrad_config.chat_template import REMEDY
 from tetrad_config.engine_gpus import num_gpus_asked
 from tetrad_config.foreign import functions_of_others
 from tetrad_config.generator import Backend
@@ -187,6 +189,28 @@ def _number_format(config: RunConfig, facts: MachineFacts, origins: Origins) -> 
         )
 
 
+def _attention(config: RunConfig, facts: MachineFacts, _origins: Origins) -> Iterator[Refusal]:
+    """SGLang would say so as well, by an assertion, once the model is loaded."""
+    backend = config.generator.engine_init_kwargs.get("attention_backend")
+    if config.generator.backend is Backend.SGLANG and (bad := unfit(backend, facts.capabilities)) is not None:
+        yield Refusal(
+            key="generator.engine_init_kwargs.attention_backend",
+            asked=str(backend),
+            found=f"it needs {BACKENDS[str(backend)]}, and a GPU here has {'.'.join(map(str, bad))}; without the key "
+            "the backend follows the GPU",
+            overrides=("~generator.engine_init_kwargs.attention_backend",),
+        )
+
+
+def _template(config: RunConfig, facts: MachineFacts, _origins: Origins) -> Iterator[Refusal]:
+    if facts.lacks_template:
+        yield Refusal(
+            key="trainer.policy.model.path",
+            asked=config.trainer.policy.model.path,
+            found=f"it has no chat template, so that no prompt can be rendered; {REMEDY}",
+        )
+
+
 def _model_files(config: RunConfig, facts: MachineFacts, _origins: Origins) -> Iterator[Refusal]:
     for key, model in models_loaded(config).items():
         if model not in facts.absent:
@@ -250,8 +274,8 @@ def check_machine(config: RunConfig, facts: MachineFacts, *, origins: Origins | 
     With the `origins` of the values, the overrides that are named also win over what stands on the command line.
     """
     checks = (
-        *(_engine, _gpus, _heads, _colocation, _number_format),
-        *(_model_files, _data_files, _functions, _loggers, _adapters),
+        *(_engine, _gpus, _heads, _colocation, _number_format, _attention),
+        *(_model_files, _template, _data_files, _functions, _loggers, _adapters),
     )
     return [refusal for check in checks for refusal in check(config, facts, origins or {})]
 

@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from tetrad_config.attention import Capability
+from tetrad_config.chat_template import template_file
 from tetrad_config.foreign import functions_of_others, unusable
 from tetrad_config.loggers import missing_loggers
 from tetrad_config.model_size import linear_layers, num_heads
@@ -18,6 +20,7 @@ from tetrad_config.section import OFF
 from tetrad_config.trainer import Logger
 
 _NVIDIA_SMI: Final = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+_COMPUTE_CAPABILITY: Final = ("nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader")
 _PROBE_TIMEOUT_S: Final = 10.0
 
 
@@ -45,6 +48,10 @@ class MachineFacts:
     """Linear layers of the model that gets adapters; None where it gets none, or they cannot be looked up here."""
     heads: int | None = None
     """Attention heads of the policy; None where they cannot be looked up here."""
+    capabilities: tuple[Capability, ...] = ()
+    """Of the GPUs; looked up only where the run file names an attention backend."""
+    lacks_template: bool = False
+    """Whether the policy is a folder here, and has no chat template."""
 
 
 def _visible(names: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -67,10 +74,25 @@ def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def _gpu_names() -> list[str]:
     try:
-        listing = subprocess.run(_NVIDIA_SMI, capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=True)
+        return _asked(_NVIDIA_SMI)
     except (OSError, subprocess.SubprocessError):
         return ["GPU" for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()]
+
+
+def _asked(command: Sequence[str]) -> list[str]:
+    listing = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=True)
     return [line.strip() for line in listing.stdout.splitlines() if line.strip()]
+
+
+def _capabilities(config: RunConfig, environ: Mapping[str, str]) -> tuple[Capability, ...]:
+    if "attention_backend" not in config.generator.engine_init_kwargs:
+        return ()
+    try:
+        found = _visible(_asked(_COMPUTE_CAPABILITY), environ)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    parts = [one.split(".") for one in found]
+    return tuple((int(part[0]), int(part[1])) for part in parts if len(part) == 2 and all(p.isdigit() for p in part))
 
 
 def _is_hub_name(model: str) -> bool:
@@ -109,6 +131,7 @@ def files_read(config: RunConfig) -> dict[str, tuple[str, ...]]:
 
 def probe_machine(config: RunConfig, environ: Mapping[str, str]) -> MachineFacts:
     """Look at this host: GPUs, cores, sglang, and the files, models and functions that `config` names."""
+    policy = config.trainer.policy.model.path
     is_offline = environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     files = [file for listed in files_read(config).values() for file in listed]
     absent = {file for file in files if not Path(file).exists()}
@@ -126,7 +149,9 @@ def probe_machine(config: RunConfig, environ: Mapping[str, str]) -> MachineFacts
         unusable=unusable(functions_of_others(config)),
         missing_loggers=missing_loggers(config),
         layers=_layers_of_adapters(config),
-        heads=num_heads(config.trainer.policy.model.path),
+        heads=num_heads(policy),
+        capabilities=_capabilities(config, environ),
+        lacks_template=Path(policy).is_dir() and template_file(Path(policy)) is None,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tetrad_config.gpu_use import Gpu, Use
+from tetrad_config.gpu_use import Gpu, Held, Use
 from tetrad_config.plan import Batch, Length, Plan, Storage
+from tetrad_config.role_use import RoleUse
 
 UNKNOWN: Final = "unknown"
 _LABEL_WIDTH: Final = 24
@@ -89,8 +90,19 @@ def _use(use: Use) -> str:
     return f"{use.process}: {held}" + (f"; {use.note}" if use.note else "")
 
 
-def render(plan: Plan, gpus: Sequence[Gpu] = ()) -> str:
-    """Return the plan as aligned lines, who uses which of the GPUs, notices last."""
+def _role_rows(roles: Sequence[RoleUse]) -> Iterator[tuple[str, str]]:
+    for use in roles:
+        each = f" (each of {use.num_processes})" if use.num_processes > 1 else ""
+        parts = [_held("memory", use.memory), _held("shared memory", use.shared_memory), _held("disk", use.disk)]
+        yield f"{use.role}{each}", "; ".join(part for part in (*parts, use.note) if part)
+
+
+def _held(where: str, held: Sequence[Held]) -> str:
+    return f"{where}: " + ", ".join(f"{one.what} {_bytes(one.num_bytes)}" for one in held) if held else ""
+
+
+def render(plan: Plan, gpus: Sequence[Gpu] = (), roles: Sequence[RoleUse] = ()) -> str:
+    """Return the plan as aligned lines: the work, what each role uses, who uses which of the GPUs, notices last."""
     processes = (
         _counted(plan.ranks, "trainer rank"),
         _counted(plan.rollout_replicas, "rollout"),
@@ -102,6 +114,7 @@ def render(plan: Plan, gpus: Sequence[Gpu] = ()) -> str:
         *_batch_rows(plan.batch, plan.ranks),
         *_length_rows(plan.length),
         *_storage_rows(plan.storage),
+        *_role_rows(roles),
         *_gpu_rows(gpus),
     ]
     lines = [f"{label:<{_LABEL_WIDTH}}{text}".rstrip() for label, text in rows]

@@ -16,11 +16,12 @@ from pydantic import ValidationError
 
 from tetrad_config.errors import ConfigError, Problem
 from tetrad_config.explain import explained
-from tetrad_config.layer import Origin
+from tetrad_config.layer import Origin, OriginKind
 from tetrad_config.run import RunConfig
+from tetrad_config.schema import free_form_parent
 from tetrad_config.section import DottedKey
 from tetrad_config.shown import shown
-from tetrad_config.tree import Tree, leaves, without
+from tetrad_config.tree import Tree, leaves, placed, without
 
 _COMMENT_COLUMN: Final = 72
 _YAML_WORDS: Final = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
@@ -103,6 +104,25 @@ def _lines(tree: Tree, origins: Mapping[DottedKey, Origin], prefix: str = "") ->
 def dump_resolved(config: RunConfig, origins: Mapping[DottedKey, Origin] | None = None) -> str:
     """Write every key as YAML, with the origin of each value as a comment where `origins` are given."""
     return "\n".join([HEADING, *_lines(config.model_dump(mode="json"), origins or {}), ""])
+
+
+def shown_lines(
+    config: RunConfig,
+    origins: Mapping[DottedKey, Origin],
+    *,
+    below: str = "",
+    with_origin: bool = False,
+    only_changed: bool = False,
+) -> list[str]:
+    """Return keys as lines of YAML: all, those at or below a key, or those that do not come from the defaults."""
+    tree: Tree = {}
+    for key, value in leaves(config.model_dump(mode="json")):
+        # Of a free-form key, whose own keys the models do not know, the whole has an origin.
+        origin = origins.get(key) or origins.get(free_form_parent(key) or key)
+        is_default = origin is None or origin.kind is OriginKind.DEFAULT
+        if (not below or key == below or key.startswith(f"{below}.")) and not (only_changed and is_default):
+            tree = placed(tree, key, value)
+    return list(_lines(tree, origins if with_origin else {}))
 
 
 def is_resolved(path: Path) -> bool:

@@ -56,6 +56,11 @@ def parse_row(record: Mapping[str, object], *, where: str) -> Row:
 
     Raises DatasetError that begins with `where` (file and row) and names the column at fault.
     """
+    if "prompt" not in record:
+        raise DatasetError(
+            f"{where} has no column prompt, but {', '.join(map(str, record)) or 'nothing'}; a prompt is "
+            '[{"role": "user", "content": …}]: `tetrad data --help` lists what makes such files'
+        )
     try:
         spec = _reward_spec(record.get("reward_spec"))
         return Row(

@@ -97,7 +97,10 @@ class PublishDeadlineError(PublishError):
     """The broadcaster did not accept the version in time."""
 
     def __init__(self, *, version: int, limit_s: float, reason: str) -> None:
-        super().__init__(f"version {version} was not accepted within {limit_s:g} s: {reason}")
+        super().__init__(
+            f"the broadcaster had not accepted version {version} from rank 0 within "
+            f"generator.weight_sync_timeout={limit_s:g} s: {reason}"
+        )
         self.version, self.limit_s, self.reason = version, limit_s, reason
 
 

@@ -53,6 +53,8 @@ class Part:
     """The checkpoint folder to begin from; None is the initial model."""
     node: Node | None = None
     """None where all ranks are on this host."""
+    micro_batch_divisor: int = 1
+    """By how much micro-batches are smaller than the run file says."""
 
     @property
     def is_alone(self) -> bool:
@@ -67,6 +69,7 @@ def command(part: Part, *, log_dir: Path) -> list[str]:
         *("--set", part.set_name, "--num-steps", str(part.num_steps)),
         *("--steps-per-epoch", str(part.steps_per_epoch)),
         *(("--load", str(part.load)) if part.load else ()),
+        *(("--micro-batch-divisor", str(part.micro_batch_divisor)) if part.micro_batch_divisor > 1 else ()),
     ]
 
 

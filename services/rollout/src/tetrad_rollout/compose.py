@@ -17,12 +17,12 @@ from tetrad_rollout.engine_settings import engine_settings, honours_seeds
 from tetrad_rollout.group import Workshop
 from tetrad_rollout.metrics import RolloutMetrics
 from tetrad_rollout.occupation import OccupationClock
-from tetrad_rollout.rendering import Renderer, load_tokenizer
+from tetrad_rollout.rendering import Renderer, RenderingError, load_tokenizer
 from tetrad_rollout.rewards import RewardPool
 from tetrad_rollout.service import RolloutService
 from tetrad_rollout.weight_keeper import WeightKeeper
 from tetrad_rollout.weights.links import Links
-from tetrad_runtime.exits import ExitCode
+from tetrad_runtime.exits import ConfigFault, ExitCode
 from tetrad_runtime.wiring import fault_of, open_transport
 from tetrad_telemetry.exporter import Health, Pages, serve
 from tetrad_telemetry.logs import get_logger
@@ -193,11 +193,14 @@ def _device(
 
 
 def _renderer(config: RunConfig) -> Renderer:
-    return Renderer(
-        load_tokenizer(config.generator.model_name),
-        max_prompt_length=config.trainer.max_prompt_length,
-        template_kwargs=config.generator.chat_template_kwargs,
-    )
+    try:
+        return Renderer(
+            load_tokenizer(config.generator.model_name),
+            max_prompt_length=config.trainer.max_prompt_length,
+            template_kwargs=config.generator.chat_template_kwargs,
+        )
+    except RenderingError as error:
+        raise ConfigFault(f"{config.generator.model_name}: {error}") from error
 
 
 def _hello(settings: RolloutSettings, config: RunConfig, incarnation: Incarnation, port: int) -> Hello:

@@ -21,7 +21,7 @@ from tetrad_rollout.engine.protocol import (
     RequestId,
     Sampling,
 )
-from tetrad_rollout.rendering import PromptTooLongError, Renderer
+from tetrad_rollout.rendering import PromptTooLongError, Renderer, RenderingError
 from tetrad_rollout.rewards import EpisodeRefusedError, Replica, ReplicaLostError, RewardPool
 from tetrad_rollout.seeds import environment_seed, turn_seed
 from tetrad_rollout.trajectory import Ids, Trajectory
@@ -103,7 +103,7 @@ class GroupJob:
                 first_turns = self._generate_first_turns(seats, tasks)
                 for seat in seats:
                     tasks.create_task(self._sample(seat, first_turns))
-        except* (SampleFailedError, ReplicaLostError, PromptTooLongError) as group:
+        except* (SampleFailedError, ReplicaLostError, RenderingError) as group:
             self.failures.extend(as_failure(error) for error in group.exceptions)
         finally:
             self._close_episodes()
@@ -203,7 +203,7 @@ class GroupJob:
     async def _sample(self, seat: Seat, first_turns: FirstTurns) -> None:
         try:
             await self._attempts(seat, first_turns)
-        except (SampleFailedError, ReplicaLostError, PromptTooLongError, EngineError) as error:
+        except (SampleFailedError, ReplicaLostError, RenderingError, EngineError) as error:
             self.failures.append(as_failure(error))
 
     async def _attempts(self, seat: Seat, first_turns: FirstTurns) -> None:
@@ -305,7 +305,7 @@ def as_failure(error: BaseException) -> SampleFailedError:
             return error
         case PromptTooLongError():
             return SampleFailedError(FailureKind.DATA, f"prompt_too_long: {error}")
-        case InvalidRequestError():
+        case RenderingError() | InvalidRequestError():
             return SampleFailedError(FailureKind.DATA, str(error))
         case _:
             return SampleFailedError(FailureKind.INFRA, f"{type(error).__name__}: {error}")

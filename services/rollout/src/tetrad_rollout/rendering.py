@@ -18,6 +18,7 @@ Ids = npt.NDArray[np.int32]
 # Stands for an assistant's turn while the template is asked what it writes after one. Letters only, so that no
 # template or tokenizer splits, strips or escapes it.
 _ASSISTANT: Final = "TetradAssistantTurn"
+ANY_PROMPT: Final = ({"role": "user", "content": "?"},)
 
 
 class RenderingError(ValueError):
@@ -74,8 +75,8 @@ class Renderer:
         template = chat_template or tokenizer.chat_template
         if not template:
             raise RenderingError(
-                "the tokenizer has no chat template: add chat_template.jinja to the model folder, "
-                "or set generator.chat_template"
+                "the tokenizer has no chat template: copy chat_template.jinja from the instruct model of the same "
+                "family into the model folder"
             )
         self._tokenizer = tokenizer
         self._max_prompt_length = max_prompt_length
@@ -83,6 +84,7 @@ class Renderer:
         self.n_retokenised = 0
         """Sampled turns replaced by text so far; anything but 0 deserves a look."""
         self._special_ids = frozenset(tokenizer.all_special_ids)
+        self._refuse_what_cannot_be_read()
 
     def prompt(self, messages: Sequence[Message]) -> Ids:
         """The first turn, int32[T], up to where the assistant begins to speak.
@@ -125,10 +127,33 @@ class Renderer:
         self.n_retokenised += 1
         return self._encode(text)
 
+    def _refuse_what_cannot_be_read(self) -> None:
+        """Raise RenderingError for a broken template now, and not at the first prompt; what it refuses is no matter."""
+        from jinja2 import TemplateSyntaxError
+
+        try:
+            self._text(ANY_PROMPT)
+        except RenderingError as error:
+            if isinstance(error.__cause__, TemplateSyntaxError):
+                raise
+
     def _text(self, messages: Sequence[Message]) -> str:
-        rendered = self._tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=True, **self._kwargs
-        )
+        from jinja2 import TemplateError, TemplateSyntaxError
+
+        try:
+            rendered = self._tokenizer.apply_chat_template(
+                [dict(message) for message in messages], tokenize=False, add_generation_prompt=True, **self._kwargs
+            )
+        except TemplateSyntaxError as error:
+            raise RenderingError(
+                f"the chat template has an error in line {error.lineno}: {error.message}; mend it in the model folder"
+            ) from error
+        except TemplateError as error:
+            # What a template says of messages that it takes none of, such as a system prompt.
+            roles = ", ".join(str(message.get("role")) for message in messages)
+            raise RenderingError(
+                f"the chat template refuses messages by {roles}: {error}; change the prompts, or the template"
+            ) from error
         return str(rendered)
 
     def _encode(self, text: str) -> Ids:

@@ -18,7 +18,7 @@ from tetrad_rollout.engine.errors import EngineError
 from tetrad_rollout.engine.protocol import CommitReport, Engine, WeightLayout
 from tetrad_rollout.engine.update import commit_weights, prove_weights
 from tetrad_rollout.occupation import OccupationClock
-from tetrad_rollout.weights.errors import FetchError
+from tetrad_rollout.weights.errors import FetchError, SyncDeadlineError
 from tetrad_rollout.weights.nccl import Nccl
 from tetrad_rollout.weights.receiver import PREFERRED, WeightReceiver
 from tetrad_telemetry.logs import get_logger
@@ -214,14 +214,32 @@ class WeightKeeper:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._update(wanted, receiver)
-        except (FetchError, WeightsError, EngineError, WireError, TimeoutError) as error:
-            self._observer.update_failed()
-            self._problem = f"{type(error).__name__}: {error}"
-            self._enter(WeightPhase.WAITING)
-            log.warning("weight_update_failed", version=wanted.version, error=self._problem)
+        except TimeoutError:
+            self._note_failure(wanted, self._late(wanted, receiver))
+            return False
+        except (FetchError, WeightsError, EngineError, WireError) as error:
+            self._note_failure(wanted, error)
             return False
         self._problem = ""
         return True
+
+    def _note_failure(self, wanted: WantedWeights, error: Exception) -> None:
+        self._observer.update_failed()
+        self._problem = f"{type(error).__name__}: {error}"
+        self._enter(WeightPhase.WAITING)
+        log.warning("weight_update_failed", version=wanted.version, error=self._problem)
+
+    def _late(self, wanted: WantedWeights, receiver: WeightReceiver) -> SyncDeadlineError:
+        """Say what took so long, and with whom."""
+        is_fetching = self._phase is WeightPhase.STAGING
+        return SyncDeadlineError(
+            version=wanted.version,
+            limit_s=self._timeout_s,
+            replica=self._name,
+            phase=self._phase.value,
+            seconds=time.monotonic() - self._phase_since,
+            at=f"{receiver.at} at {self._relay or self._broadcaster}" if is_fetching else "waiting for its own engine",
+        )
 
     async def _update(self, wanted: WantedWeights, receiver: WeightReceiver) -> None:
         if self.committed_digest != wanted.digest:

@@ -137,3 +137,14 @@ def test_a_damaged_origin_is_named_and_left_where_it_is(loading: Loading, tmp_pa
         loading.choose(sealed=6)
 
     assert origin.is_dir()
+
+
+def test_ranks_that_ran_out_of_memory_begin_with_smaller_micro_batches_from_then_on(loading: Loading) -> None:
+    before = loading.choose(sealed=6)
+    loading.shrink(3)
+    once = loading.choose(sealed=6)
+    loading.shrink(2)
+    twice = loading.choose(sealed=6)
+
+    assert [start.micro_batch_divisor for start in (before, once, twice)] == [1, 3, 6]
+    assert {start.folder for start in (before, once, twice)} == {before.folder}

@@ -88,3 +88,18 @@ def test_without_a_training_step_neither_reference_nor_critic_is_loaded():
     assert training.critic is not None
     assert not evaluating.algorithm.needs_reference
     assert evaluating.critic is None
+
+
+def test_micro_batches_that_did_not_fit_are_divided_and_never_vanish():
+    config = load(
+        ["+experiment=demo", "trainer.max_tokens_per_microbatch=-1", "trainer.micro_train_batch_size_per_gpu=8"],
+        environ={},
+    ).config
+    budget = load(["+experiment=demo", "trainer.max_tokens_per_microbatch=4096"], environ={}).config
+
+    def divided(config, by):
+        return trainer_options(config, device="cpu", num_steps=1, micro_batch_divisor=by)
+
+    assert [divided(config, by).micro_train_batch_size for by in (1, 2, 100)] == [8, 4, 1]
+    assert divided(config, 100).micro_forward_batch_size == 1
+    assert divided(budget, 26).max_tokens_per_micro_batch == 157

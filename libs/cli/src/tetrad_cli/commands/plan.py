@@ -30,6 +30,7 @@ def main(argv: Sequence[str]) -> int:
 def _print_plan(options: RunOptions) -> None:
     from tetrad_config import check_machine, gpu_uses, load, num_parameters, plan, probe_machine, render, visible_gpus
     from tetrad_config.model_size import linear_layers, num_adapter_parameters
+    from tetrad_config.role_use import role_uses
 
     loaded = load(
         options.overrides, config_path=options.config_path, config_name=options.config_name, environ=os.environ
@@ -44,14 +45,10 @@ def _print_plan(options: RunOptions) -> None:
         parameters=num_parameters(policy.path),
         adapter_parameters=None if layers is None else num_adapter_parameters(layers, policy.lora),
     )
-    critic = config.trainer.critic.model.path
-    gpus = gpu_uses(
-        config,
-        planned,
-        visible=visible_gpus(os.environ),
-        critic_parameters=None if critic is None else num_parameters(critic),
-    )
-    print(render(planned, gpus))
+    critic_path = config.trainer.critic.model.path
+    critic = None if critic_path is None else num_parameters(critic_path)
+    gpus = gpu_uses(config, planned, visible=visible_gpus(os.environ), critic_parameters=critic)
+    print(render(planned, gpus, role_uses(config, planned, critic_parameters=critic)))
     for notice in loaded.notices:
         print(f"note: {notice}")
     for refusal in check_machine(config, probe_machine(config, os.environ), origins=loaded.origins):

@@ -9,6 +9,8 @@ from typing import Final
 from tetrad_cli.data.errors import DataCommandError
 from tetrad_trajectories.errors import DatasetError
 
+MAX_PROMPT_LENGTH: Final = 512
+"""The run file's default, repeated so that `--help` loads no models of it; a test compares them."""
 USAGE_ERROR: Final = 2
 """Exit code where the user can repair it: arguments, input files, missing packages or network."""
 
@@ -83,6 +85,13 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="dataset file: .parquet, .jsonl or .json")
     parser.add_argument("--model", required=True, help="folder or Hub name of the model whose template to use")
     parser.add_argument("--rows", type=_positive, default=3, help="how many prompts to show (default 3)")
+    parser.add_argument(
+        "--max-prompt-length",
+        type=_positive,
+        default=MAX_PROMPT_LENGTH,
+        metavar="N",
+        help=f"trainer.max_prompt_length of the run: longer prompts would be dropped (default {MAX_PROMPT_LENGTH})",
+    )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -143,7 +152,12 @@ def _run_smollm2(arguments: argparse.Namespace) -> None:
 def _run_inspect(arguments: argparse.Namespace) -> None:
     from tetrad_cli.data import inspection
 
-    inspection.show(arguments.file, model=arguments.model, num_rows=arguments.rows)
+    inspection.show(
+        arguments.file,
+        model=arguments.model,
+        num_rows=arguments.rows,
+        max_prompt_length=arguments.max_prompt_length,
+    )
 
 
 COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], None]]] = {

@@ -1,15 +1,13 @@
 """The chat template of a model: without one no prompt can be rendered."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from tetrad_cli.doctor.finding import Finding, Patient, Verdict
+from tetrad_config.chat_template import REMEDY, template_file
 
 SUBJECT: Final = "chat template"
-FILES: Final = ("chat_template.jinja", "chat_template.json")
-FIX: Final = "add chat_template.jinja to the model folder, or set generator.chat_template"
 
 
 def check(patient: Patient) -> Iterator[Finding]:
@@ -22,19 +20,8 @@ def check(patient: Patient) -> Iterator[Finding]:
         fix = "name the folder it was downloaded to"
         yield Finding(Verdict.NOTE, SUBJECT, f"{patient.model} is no folder here; not looked at", fix)
         return
-    found = _where(folder)
+    found = template_file(folder)
     if found is not None:
         yield Finding(Verdict.GOOD, SUBJECT, f"in {folder / found}")
     else:
-        yield Finding(Verdict.BAD, SUBJECT, f"{folder} has none", FIX)
-
-
-def _where(folder: Path) -> str | None:
-    for name in FILES:
-        if (folder / name).is_file():
-            return name
-    try:
-        settings = json.loads((folder / "tokenizer_config.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return "tokenizer_config.json" if settings.get("chat_template") else None
+        yield Finding(Verdict.BAD, SUBJECT, f"{folder} has none", REMEDY)

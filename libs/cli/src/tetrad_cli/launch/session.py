@@ -25,6 +25,7 @@ from tetrad_cli.launch.runtime_dir import runtime_dir
 from tetrad_cli.launch.supervisor import RunEnd, StartFailedError, Supervisor
 from tetrad_cli.launch.waiting import cancelled, first_of
 from tetrad_cli.launch.watchman import Watchman
+from tetrad_cli.troubles.catalog import troubles_in
 from tetrad_runtime.clock import MonotonicClock
 from tetrad_runtime.exits import ExitCode
 from tetrad_telemetry.exporter import serve
@@ -201,8 +202,11 @@ class _Session:
         if end.culprit is not None:
             self.plan.announce(f"run {self.plan.run} failed: {end.culprit}: {end.reason}")
             logs = Logs(self.plan.run_dir / "logs")
-            for line in logs.tail(end.culprit):
+            last = logs.tail(end.culprit)
+            for line in last:
                 self.plan.announce(f"  {end.culprit} | {line}")
+            for trouble in troubles_in([end.reason, *last]):
+                self.plan.announce(f"{trouble.title.lower()}: {trouble.fix} (tetrad explain {trouble.slug})")
             return end.code
         code = end.code or _drained_code(supervisor.instances)
         if code == ExitCode.OK and end.is_early and self.interruption is not None:

@@ -181,6 +181,8 @@ class RanksOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Training steps of one pass over the data."""
     load: str = ""
     """Checkpoint folder to continue from; empty begins with the model."""
+    micro_batch_divisor: int = 1
+    """By how much the configured size of micro-batches is divided: they did not fit into memory as they were."""
 
 
 class RanksReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -141,6 +141,8 @@ class RankFailed(msgspec.Struct, frozen=True, kw_only=True):
     """Of the set of ranks."""
     reason: str
     """What it did and what happened."""
+    shrink_by: int = 0
+    """By how much smaller all micro-batches must be for memory to suffice again; 0 where that is no remedy."""
 
 
 class PublishWeights(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,9 @@ def exit_code_of_run(ended: ef.ChangeRun | None) -> ExitCode:
         return ExitCode.OK
     reason = ended.reason
     log.critical("run_failed", reason=reason)
+    # Before the others: what else a rank did or said may be in the same sentence.
+    if "out of memory" in reason:
+        return ExitCode.ENVIRONMENT
     if "poisoned" in reason or "dropped" in reason or "dynamic sampling" in reason:
         return ExitCode.DATA
     if "nothing to load" in reason or "could not be written" in reason:

@@ -6,7 +6,7 @@ told when ranks that loaded something never became ready.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,10 @@ log = get_logger(__name__)
 
 # A rank may die while it loads for many reasons; twice in a row it is taken for the checkpoint's fault.
 MAX_LOADS: Final = 2
+SMALLER: Final = (
+    "divide trainer.micro_train_batch_size_per_gpu, micro_forward_batch_size_per_gpu and max_tokens_per_microbatch by "
+    "as much, and the next run begins with what fits"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Start:
     step: int
     folder: Path | None
     """None is the initial model."""
+    micro_batch_divisor: int = 1
+    """By how much micro-batches are to be smaller than the run file says."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +47,8 @@ class Loading:
     origin: Path | None
     """Checkpoint of another run that this one was forked from."""
     failures: Counter[Path | None] = field(default_factory=Counter)
+    micro_batch_divisor: int = 1
+    """Grows each time that ranks ran out of memory where smaller micro-batches may fit."""
 
     def note(self, folder: Path | None, *, is_loaded: bool) -> None:
         """Take note of how it went with a choice."""
@@ -48,6 +56,11 @@ class Loading:
             self.failures.clear()
         else:
             self.failures[folder] += 1
+
+    def shrink(self, by: int) -> None:
+        """Have the next ranks, and all after them, begin with micro-batches that are so many times smaller."""
+        self.micro_batch_divisor *= by
+        log.warning("micro_batches_cut_smaller", divisor=self.micro_batch_divisor, fix=SMALLER)
 
     def choose(self, *, sealed: int) -> Start:
         """Return where the next ranks begin; steps up to `sealed` are executed again from the journal.
@@ -60,11 +73,14 @@ class Loading:
             if self.failures[start.folder] < MAX_LOADS:
                 if tried is not None:
                     log.warning("checkpoint_passed_over", tried=str(tried.folder), instead=_named(start))
-                return start
+                return self._sized(start)
             tried = tried or start
         if tried is None:
             raise CheckpointError("there is nothing to load: " + "; ".join(reasons))
-        return tried
+        return self._sized(tried)
+
+    def _sized(self, start: Start) -> Start:
+        return replace(start, micro_batch_divisor=self.micro_batch_divisor)
 
     def _starts(self, sealed: int, reasons: list[str]) -> Iterator[Start]:
         """Every place to begin, the best first; why the others are none goes into `reasons`."""

@@ -246,17 +246,20 @@ class Performer:
             num_steps=self.num_steps,
             steps_per_epoch=self.steps_per_epoch,
             load=start.folder,
+            micro_batch_divisor=start.micro_batch_divisor,
             run_dir=self.folder.path,
             environment=self.rank_environment,
             clock=self.now,
         )
         self.mailroom.order_ranks(self.ranks.order)
 
-    def lose_ranks(self, reason: str) -> None:
+    def lose_ranks(self, reason: str, *, shrink_by: int = 0) -> None:
         """Give the set of ranks up: kill what is left of it, then tell the core."""
         ranks, self.ranks = self.ranks, None
         if ranks is None:
             return
+        if shrink_by:
+            self.loading.shrink(shrink_by)
         log.error("ranks_lost", reason=reason, set=ranks.incarnation)
         self.mailroom.order_ranks(None)
         self.saving = None
@@ -265,11 +268,11 @@ class Performer:
         self.reporting.ranks_lost.inc()
         for rank in range(ranks.world_size):
             self.memory.forget(f"trainer-{rank}")
-        self.spawn(self._bury(ranks, reason))
+        self.spawn(self._bury(ranks, reason, is_remedied=shrink_by > 0))
 
-    async def _bury(self, ranks: RankSet, reason: str) -> None:
+    async def _bury(self, ranks: RankSet, reason: str, *, is_remedied: bool) -> None:
         await ranks.kill()
-        self.handle(ev.RanksLost(now=self.now(), reason=reason))
+        self.handle(ev.RanksLost(now=self.now(), reason=reason, is_remedied=is_remedied))
 
     def _order_ranks(self, body: MoveState) -> None:
         if self.ranks is not None and not self.ranks.send(self.listener, body, self.now()):

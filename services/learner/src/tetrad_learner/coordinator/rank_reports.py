@@ -67,10 +67,10 @@ class RankReports:
             reported.clear()
         self._have_all_failed.clear()
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self, reason: str, *, shrink_by: int = 0) -> None:
         """End the set: its ranks wait for each other, and none of them for a dead one longer than this."""
         self.forget()
-        self._performer.lose_ranks(reason)
+        self._performer.lose_ranks(reason, shrink_by=shrink_by)
 
     def take_beat(self, hello: Hello, beat: Heartbeat) -> None:
         """Take what a rank says that it does, and what has become of a host's part of the set."""
@@ -93,7 +93,8 @@ class RankReports:
             self._welcome(ranks, peer, body)
         elif isinstance(body, RankFailed):
             if body.incarnation == ranks.incarnation:
-                self.give_up(f"rank {body.rank}: {body.reason}; {ranks.waits(self._performer.now())}")
+                reason = f"rank {body.rank}: {body.reason}; {ranks.waits(self._performer.now())}"
+                self.give_up(reason, shrink_by=body.shrink_by)
         elif peer in ranks.peers.values() or _is_handed_over(peer):
             ranks.heard_at = self._performer.now()
             self._take(ranks, body)

@@ -177,14 +177,15 @@ async def start_ranks(
     num_steps: int,
     steps_per_epoch: int,
     load: Path | None,
+    micro_batch_divisor: int = 1,
     run_dir: Path,
     environment: Mapping[str, str],
     clock: Callable[[], float],
 ) -> RankSet:
     """Start this host's ranks once no older ones are left; raise TimeoutError if an old one does not go.
 
-    They begin from the checkpoint folder `load`, or from the initial model, and know how long the run is. What the
-    other hosts are to start is the set's `order`.
+    They begin from the checkpoint folder `load`, or from the initial model, and know how long the run is. Their
+    micro-batches are as in the run file, divided. What the other hosts are to start is the set's `order`.
     """
     incarnation, order = Incarnation(secrets.token_hex(8)), None
     part = torchrun.Part(
@@ -193,6 +194,7 @@ async def start_ranks(
         num_steps=num_steps,
         steps_per_epoch=steps_per_epoch,
         load=load,
+        micro_batch_divisor=micro_batch_divisor,
     )
     if placing.hosts:
         order = _order(placing, part)
@@ -221,4 +223,5 @@ def _order(placing: Placing, part: torchrun.Part) -> RanksOrder:
         steps_per_epoch=part.steps_per_epoch,
         # Other hosts have other working directories.
         load=str(part.load.absolute()) if part.load else "",
+        micro_batch_divisor=part.micro_batch_divisor,
     )

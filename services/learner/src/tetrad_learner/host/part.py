@@ -101,6 +101,7 @@ class LocalPart:
             steps_per_epoch=order.steps_per_epoch,
             load=Path(order.load) if order.load else None,
             node=node,
+            micro_batch_divisor=order.micro_batch_divisor,
         )
         self.report = RanksReport(incarnation=order.incarnation, is_running=True)
         try:

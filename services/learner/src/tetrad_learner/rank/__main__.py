@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             num_steps=arguments.num_steps,
             steps_per_epoch=arguments.steps_per_epoch,
             load=arguments.load,
+            micro_batch_divisor=arguments.micro_batch_divisor,
         )
         return run_rank(settings, config, orders)
 
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-steps", type=int, required=True, help="training steps of the whole run")
     parser.add_argument("--steps-per-epoch", type=int, required=True, help="training steps of one pass over the data")
     parser.add_argument("--load", type=Path, help="checkpoint folder to continue from")
+    parser.add_argument("--micro-batch-divisor", type=int, default=1, help="make micro-batches so many times smaller")
     return parser
 
 

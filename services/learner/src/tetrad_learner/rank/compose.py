@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from msgspec import structs
 
 from tetrad_config import RunConfig, TrainerSettings, threads_per_process
 from tetrad_config.generator import Backend, WeightSyncBackend
@@ -20,10 +21,13 @@ from tetrad_learner.rank.device_copies import DeviceCopies
 from tetrad_learner.rank.exports import Exports
 from tetrad_learner.rank.link import Link, LinkDownError
 from tetrad_learner.rank.memory import memory_figures
+from tetrad_learner.rank.memory_advice import advice
 from tetrad_learner.rank.options import trainer_options
 from tetrad_learner.rank.self_test import Subject, self_test
 from tetrad_learner.rank.shell import RankShell
 from tetrad_learner.trainer.engine import Trainer
+from tetrad_learner.trainer.errors import MemoryShortError
+from tetrad_learner.trainer.shortage import is_shortage
 from tetrad_runtime.exits import ExitCode
 from tetrad_runtime.garbage import settle
 from tetrad_runtime.wiring import open_transport
@@ -51,6 +55,8 @@ class Orders:
     """Training steps of one pass over the data."""
     load: Path | None = None
     """Checkpoint folder to continue from; None begins with the model."""
+    micro_batch_divisor: int = 1
+    """By how much micro-batches are smaller than the run file says."""
 
 
 def run_rank(settings: TrainerSettings, config: RunConfig, orders: Orders) -> int:
@@ -64,7 +70,8 @@ def run_rank(settings: TrainerSettings, config: RunConfig, orders: Orders) -> in
     hello = _hello(rank)
     link = Link(settings.coordinator, hello, open_transport=partial(open_transport, settings, KeyRole.TRAINER))
     link.start()
-    with _reported(link, rank, orders):
+    report = partial(_report_failure, link, rank, orders, config)
+    with _reported(report):
         trainer, shell = _loaded(settings, config, orders, link, hello)
     settle()
     figures = memory_figures(trainer.ranks.device)
@@ -80,7 +87,7 @@ def run_rank(settings: TrainerSettings, config: RunConfig, orders: Orders) -> in
     )
     link.does("")
     try:
-        with _reported(link, rank, orders):
+        with _reported(report):
             return _obey(shell)
     finally:
         if shell.close():
@@ -91,8 +98,14 @@ def _loaded(
     settings: TrainerSettings, config: RunConfig, orders: Orders, link: Link, hello: Hello
 ) -> tuple[Trainer, RankShell]:
     """Prove that the ranks can work together, then load what they work on."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = trainer_options(config, device=device, num_steps=orders.num_steps, steps_per_epoch=orders.steps_per_epoch)
+    device = device_of_ranks()
+    options = trainer_options(
+        config,
+        device=device,
+        num_steps=orders.num_steps,
+        steps_per_epoch=orders.steps_per_epoch,
+        micro_batch_divisor=orders.micro_batch_divisor,
+    )
     if device == "cpu" and (options.sharding.cpu_offload or options.reference_sharding.cpu_offload):
         log.warning("cpu_offload_has_no_effect", reason="shards are in the host's memory already")
     link.does("the self-test")
@@ -105,25 +118,41 @@ def _loaded(
 
 
 @contextmanager
-def _reported(link: Link, rank: int, orders: Orders) -> Iterator[None]:
+def _reported(report: Callable[[Exception], None]) -> Iterator[None]:
     """Report whatever goes wrong within the block before anything is cleaned up: the other ranks wait for this one."""
     try:
         yield
     except Exception as error:
-        _report_failure(link, rank, orders, error)
+        report(error)
         raise
 
 
-def _report_failure(link: Link, rank: int, orders: Orders, error: Exception) -> None:
+def device_of_ranks() -> str:
+    """Return what ranks compute on here."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _report_failure(link: Link, rank: int, orders: Orders, config: RunConfig, error: Exception) -> None:
     """Tell the coordinator, and wait for it to end the whole set: the others may be in a collective with us."""
     log.exception("rank_failed", activity=link.activity)
     what = link.activity or "waiting for an order"
-    link.send(
-        RankFailed(
-            rank=rank, incarnation=Incarnation(orders.set_name), reason=f"{what}: {type(error).__name__}: {error}"
-        )
+    failed = RankFailed(
+        rank=rank, incarnation=Incarnation(orders.set_name), reason=f"{what}: {type(error).__name__}: {error}"
     )
+    if isinstance(error, MemoryShortError) or is_shortage(error):
+        failed = _out_of_memory(failed, what, error, config)
+    link.send(failed)
     time.sleep(FAREWELL_S)
+
+
+def _out_of_memory(failed: RankFailed, what: str, error: Exception, config: RunConfig) -> RankFailed:
+    """Say what will be done about it, or what the user can do."""
+    shrink_by = error.shrink_by if isinstance(error, MemoryShortError) else 0
+    remedy = "all ranks begin again with smaller ones" if shrink_by else advice(config, device=device_of_ranks())
+    # The rest of what torch says is where the memory went, several lines of it; the log has them.
+    said, _, _ = str(error).partition("\n")
+    said = said if isinstance(error, MemoryShortError) else f"out of memory: {said}"
+    return structs.replace(failed, reason=f"{what}: {said}; {remedy}", shrink_by=shrink_by)
 
 
 def set_up_torch(config: RunConfig) -> None:

@@ -8,15 +8,22 @@ from tetrad_learner.rank.algorithm import algorithm_options, critic_options, opt
 from tetrad_learner.trainer.options import ComputeDtype, LoraInit, LoraOptions, RowLayout, TrainerOptions
 
 
-def trainer_options(config: RunConfig, *, device: str, num_steps: int, steps_per_epoch: int = 0) -> TrainerOptions:
+def trainer_options(
+    config: RunConfig, *, device: str, num_steps: int, steps_per_epoch: int = 0, micro_batch_divisor: int = 1
+) -> TrainerOptions:
     """What a rank needs to know of a run of `num_steps` training steps, with the compute type that suits the device.
 
     `steps_per_epoch` of them are one pass over the data; 0 where there are no epochs. Without a training step
-    nothing is compared with a reference and nothing is valued: neither is loaded.
+    nothing is compared with a reference and nothing is valued: neither is loaded. Micro-batches that did not fit into
+    memory are divided.
     """
     trainer, algorithm = config.trainer, algorithm_options(config)
     if num_steps == 0:
         algorithm = replace(algorithm, use_kl_loss=False, use_kl_in_reward=False)
+
+    def part(size: int) -> int:
+        return max(1, size // micro_batch_divisor)
+
     is_gpu = device != "cpu"
     has_budget = trainer.max_tokens_per_microbatch > 0
     return TrainerOptions(
@@ -32,9 +39,9 @@ def trainer_options(config: RunConfig, *, device: str, num_steps: int, steps_per
         reference_sharding=sharding_options(trainer.ref.fsdp_config),
         row_layout=RowLayout.PACKED if is_gpu and trainer.use_sample_packing else RowLayout.PADDED,
         # With a token budget the number of samples is no limit.
-        micro_train_batch_size=1 << 20 if has_budget else trainer.micro_train_batch_size_per_gpu,
-        micro_forward_batch_size=None if has_budget else trainer.micro_forward_batch_size_per_gpu,
-        max_tokens_per_micro_batch=trainer.max_tokens_per_microbatch if has_budget else None,
+        micro_train_batch_size=1 << 20 if has_budget else part(trainer.micro_train_batch_size_per_gpu),
+        micro_forward_batch_size=None if has_budget else part(trainer.micro_forward_batch_size_per_gpu),
+        max_tokens_per_micro_batch=part(trainer.max_tokens_per_microbatch) if has_budget else None,
         seed=trainer.seed,
         optimizer=optimizer_options(
             trainer.policy.optimizer_config, num_optimizer_steps=num_steps * _optimizer_steps_per_step(config)

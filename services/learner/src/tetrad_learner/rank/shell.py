@@ -17,7 +17,7 @@ from tetrad_learner.rank.exports import Exports
 from tetrad_learner.rank.link import Link
 from tetrad_learner.rank.memory import memory_figures
 from tetrad_learner.rank.shared_fill import SharedFill
-from tetrad_learner.rank.step_warnings import warn_about
+from tetrad_learner.rank.step_warnings import warn_about, warn_of_shortage
 from tetrad_learner.trainer.batch import StepBatch
 from tetrad_learner.trainer.checkpoint_copy import CheckpointWriter
 from tetrad_learner.trainer.engine import Trainer
@@ -143,6 +143,7 @@ class RankShell:
         self._executed = (order.step, order.lineage)
         metrics = result.metrics if self._rank == 0 else {}
         warn_about(metrics, step=order.step)
+        warn_of_shortage(result.lowered, step=order.step)
         self._link.send(
             StepCredited(
                 rank=self._rank,

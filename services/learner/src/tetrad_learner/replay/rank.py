@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from tetrad_config import RunConfig, load_resolved
 from tetrad_learner.coordinator.orders import step_orders
-from tetrad_learner.rank.compose import set_up_torch
+from tetrad_learner.rank.compose import device_of_ranks, set_up_torch
 from tetrad_learner.rank.evidence import read_evidence
 from tetrad_learner.rank.options import trainer_options
 from tetrad_learner.rank.shell import step_batch
@@ -34,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     job = read_job(order)
     config = load_resolved(Path(job.config))
     set_up_torch(config)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of_ranks()
     options = trainer_options(config, device=device, num_steps=job.num_steps, steps_per_epoch=job.steps_per_epoch)
     trainer = Trainer.create(options)
     try:

@@ -23,6 +23,16 @@ class RankDisagreementError(RuntimeError):
     """The ranks were handed different steps; nothing was computed."""
 
 
+class MemoryShortError(RuntimeError):
+    """Memory ran out in a micro-batch, and this rank cannot help itself."""
+
+    def __init__(self, reason: str, *, shrink_by: int, what: str) -> None:
+        """`what` is the kind of pass, train or forward; where `shrink_by` is 0 its micro-batches are single samples."""
+        left = "smaller micro-batches may fit" if shrink_by else "each micro-batch is a single sample already"
+        super().__init__(f"out of memory in a {what} pass, and {left}: {reason}")
+        self.shrink_by = shrink_by
+
+
 class NonFiniteError(ArithmeticError):
     """The step gave NaN or infinity: it is poisoned and must not be executed again as it is.
 

@@ -18,9 +18,11 @@ from torch.distributed.fsdp import FSDPModule
 from tetrad_learner.trainer.critic import Critic
 from tetrad_learner.trainer.facts import forward_inputs, on_device
 from tetrad_learner.trainer.packing import MicroBatch
+from tetrad_learner.trainer.plan import Plan
 from tetrad_learner.trainer.policy import Policy
 from tetrad_learner.trainer.progress import Phase, Reporter
 from tetrad_learner.trainer.reference import Reference
+from tetrad_learner.trainer.shortage import Pass, Shortage
 from tetrad_learner.trainer.stopwatch import Stopwatch
 
 
@@ -53,14 +55,22 @@ class Monitor:
     watch: Stopwatch
 
 
-def ask(models: Models, micros: Sequence[MicroBatch], token_ids: Tensor, *, needs_old: bool, monitor: Monitor) -> Known:
+def ask(
+    models: Models, plan: Plan, token_ids: Tensor, *, needs_old: bool, shortage: Shortage, monitor: Monitor
+) -> Known:
     """Run the passes that are needed; collective."""
 
     def answers(phase: Phase, model: nn.Module | None) -> Tensor | None:
         if model is None:
             return None
-        with monitor.watch.phase(phase), monitor.report.phase(phase, total=len(micros)), _evaluating(model):
-            return _answers(model, micros, token_ids, on_micro_batch=monitor.report.micro_batch)
+        asked = model
+        with monitor.watch.phase(phase), monitor.report.phase(phase, total=len(plan.all)), _evaluating(asked):
+            return shortage.bear(
+                lambda: _answers(asked, plan.all, token_ids, on_micro_batch=monitor.report.micro_batch),
+                model=asked,
+                plan=plan,
+                of=Pass.FORWARD,
+            )
 
     def answers_of_reference() -> Tensor | None:
         if models.reference is None:

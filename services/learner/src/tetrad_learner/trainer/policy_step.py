@@ -20,12 +20,13 @@ from tetrad_learner.trainer.facts import TokenFacts, forward_inputs, on_device, 
 from tetrad_learner.trainer.objective import Objective
 from tetrad_learner.trainer.optimizer import PolicyOptimizer
 from tetrad_learner.trainer.options import ShardingOptions
-from tetrad_learner.trainer.packing import MicroBatch
+from tetrad_learner.trainer.packing import MicroBatch, empty_micro_batch
 from tetrad_learner.trainer.passes import Monitor
 from tetrad_learner.trainer.plan import Plan
 from tetrad_learner.trainer.policy import Policy
 from tetrad_learner.trainer.progress import Phase
 from tetrad_learner.trainer.ranks import Ranks
+from tetrad_learner.trainer.shortage import Pass, Shortage
 from tetrad_learner.trainer.tally import Tally, mean_over_mini_batches
 from tetrad_learner.trainer.updates import update
 
@@ -53,32 +54,52 @@ class PolicyStep:
         optimizer: PolicyOptimizer,
         objective: Objective,
         sharding: ShardingOptions,
+        shortage: Shortage,
         ranks: Ranks,
     ) -> None:
         self._policy, self._optimizer, self._objective, self._ranks = policy, optimizer, objective, ranks
+        self._shortage = shortage
         self._accumulation = Accumulation(policy, sharding=sharding, ranks=ranks)
 
     def update(self, plan: Plan, facts: TokenFacts, *, epochs: int, step: int, monitor: Monitor) -> PolicyUpdate:
         """Go through the plan once per epoch; a mini-batch without trained tokens takes no optimizer step."""
-        total = sum(len(micros) for micros in plan) * epochs
         seen_T = torch.zeros_like(facts.rollout_logprobs)
         found: list[dict[str, float]] = []
-        with monitor.report.phase(Phase.FORWARD_BACKWARD, total=total):
-            for number, micros in enumerate(plan * epochs):
-                if not micros:
+        num_micros = 0
+        with monitor.report.phase(Phase.FORWARD_BACKWARD, total=len(plan.all) * epochs):
+            for number in range(len(plan) * epochs):
+                mini_batch = number % len(plan)
+                if not plan[mini_batch]:
                     continue
                 with monitor.watch.phase(Phase.FORWARD_BACKWARD):
                     first_T = seen_T if number < len(plan) else None
-                    metrics = self._forward_backward(micros, facts, first_T=first_T, monitor=monitor)
+                    metrics = self._borne(plan, mini_batch, facts, first_T=first_T, monitor=monitor)
+                num_micros += len(plan[mini_batch])
                 with monitor.watch.phase(Phase.OPTIMIZER):
                     done = update(self._optimizer, loss=metrics["loss"], whose="", step=step, mini_batch=number)
                 found.append(metrics | done)
         counts = {
             "optimizer_steps": float(len(found)),
             "skipped_mini_batches": float(len(plan) * epochs - len(found)),
-            "micro_batches": float(total),
+            "micro_batches": float(num_micros),
         }
         return PolicyUpdate(metrics=mean_over_mini_batches(found) | counts, seen_logprobs=seen_T)
+
+    def _borne(
+        self, plan: Plan, mini_batch: int, facts: TokenFacts, *, first_T: Tensor | None, monitor: Monitor
+    ) -> dict[str, float]:
+        return self._shortage.bear(
+            lambda: self._forward_backward(plan[mini_batch], facts, first_T=first_T, monitor=monitor),
+            model=self._policy,
+            plan=plan,
+            of=Pass.TRAIN,
+            forget=lambda: self._forget(facts, monitor=monitor),
+        )
+
+    def _forget(self, facts: TokenFacts, *, monitor: Monitor) -> None:
+        """Drop what has accumulated. A sharded model hands it out at the end of a mini-batch: this one is empty."""
+        self._forward_backward([empty_micro_batch()], facts, first_T=None, monitor=monitor)
+        self._optimizer.forget()
 
     def _forward_backward(
         self, micros: Sequence[MicroBatch], facts: TokenFacts, *, first_T: Tensor | None, monitor: Monitor

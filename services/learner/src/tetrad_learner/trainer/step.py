@@ -25,14 +25,14 @@ from tetrad_learner.trainer.mismatch import MismatchJudge, Verdict
 from tetrad_learner.trainer.objective import Objective
 from tetrad_learner.trainer.optimizer import PolicyOptimizer
 from tetrad_learner.trainer.options import TrainerOptions
-from tetrad_learner.trainer.packing import MicroBatchLimits
 from tetrad_learner.trainer.passes import Known, Models, Monitor, ask
-from tetrad_learner.trainer.plan import Plan, forward_limits, make_plan, train_limits
+from tetrad_learner.trainer.plan import MicroBatchSize, Plan, forward_size, train_size
 from tetrad_learner.trainer.policy_step import PolicyStep
 from tetrad_learner.trainer.progress import OnProgress, Reporter
 from tetrad_learner.trainer.ranks import Ranks
 from tetrad_learner.trainer.rewards import RewardShaper
 from tetrad_learner.trainer.selection import Selector
+from tetrad_learner.trainer.shortage import Lowered, Shortage
 from tetrad_learner.trainer.stopwatch import Stopwatch
 from tetrad_learner.trainer.subject import Subject
 from tetrad_learner.trainer.tokens import TrainedTokens
@@ -48,6 +48,8 @@ class StepResult:
     """Equal on all ranks but for `seconds_*`."""
     advantages: NDArray[np.float32]
     """float32[S]: of each of this rank's samples, the mean over its trained tokens; NaN where none is trained."""
+    lowered: tuple[Lowered, ...] = ()
+    """Micro-batches that had to be made smaller on the way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,22 +71,23 @@ class TrainingStep:
         self._mismatch = MismatchJudge(algorithm.correction, ranks)
         self._selector = Selector(algorithm, ranks=ranks, seed=options.seed)
         self._reduction = reductions.get(algorithm.loss_reduction)
-        objective = Objective(algorithm)
+        self._train_size, self._forward_size = train_size(options), forward_size(options)
+        self._shortage = Shortage(ranks)
         self._policy_step = PolicyStep(
             policy=models.policy,
             optimizer=optimizers.policy,
-            objective=objective,
+            objective=Objective(algorithm),
             sharding=options.sharding,
+            shortage=self._shortage,
             ranks=ranks,
         )
-        self._value_step = _value_step(models, optimizers, options, ranks)
-        self._train_limits, self._forward_limits = train_limits(options), forward_limits(options)
+        self._value_step = self._made_value_step(optimizers, options)
 
     def execute(self, batch: StepBatch, *, on_progress: OnProgress) -> StepResult:
         """Train on the batch.
 
         Raises BatchError or RankDisagreementError before anything is computed, NonFiniteError before anything that is
-        not finite is applied.
+        not finite is applied, MemoryShortError where smaller micro-batches do not help, or this rank is not alone.
         """
         monitor = Monitor(report=Reporter(on_progress), watch=Stopwatch(self._ranks.device))
         subject = self._subject(batch)
@@ -99,6 +102,7 @@ class TrainingStep:
         return StepResult(
             metrics=metrics | {f"seconds_{name}": s for name, s in seconds.items()} | self._use(batch, seconds["step"]),
             advantages=credit.by_sample(subject.tokens, batch.sample_index),
+            lowered=self._shortage.take(),
         )
 
     def _use(self, batch: StepBatch, seconds: float) -> dict[str, float]:
@@ -130,8 +134,8 @@ class TrainingStep:
         num_updates = subject.census.num_mini_batches * subject.batch.update_epochs
         looks_ahead = algorithm.correction.is_on or algorithm.use_kl_in_reward or self._selector.is_on
         needs_old = (num_updates > 1 or looks_ahead) and not algorithm.use_rollout_logprobs_as_old
-        micros = [micro for mini_batch in self._plan(subject, self._forward_limits) for micro in mini_batch]
-        return ask(self._models, micros, subject.token_ids, needs_old=needs_old, monitor=monitor)
+        plan = self._plan(subject, self._forward_size)
+        return ask(self._models, plan, subject.token_ids, needs_old=needs_old, shortage=self._shortage, monitor=monitor)
 
     def _assign(self, subject: Subject, known: Known, verdict: Verdict) -> Credit:
         rewards = self.rewards.shape(subject.batch, subject.tokens, known)
@@ -144,7 +148,7 @@ class TrainingStep:
         if self._mismatch.masks:
             subject = subject.kept(verdict.keep_K, self._ranks)
         facts = self._facts(subject, known, verdict, credit)
-        plan, batch = self._plan(subject, self._train_limits), subject.batch
+        plan, batch = self._plan(subject, self._train_size), subject.batch
         done = self._policy_step.update(plan, facts, epochs=batch.update_epochs, step=batch.step, monitor=monitor)
         learner_T = done.seen_logprobs if known.old is None else known.old
         return done.metrics | self._mismatch.figures(subject.tokens, learner_T)
@@ -186,19 +190,17 @@ class TrainingStep:
             step=subject.batch.step,
         )
 
-    def _plan(self, subject: Subject, limits: MicroBatchLimits) -> Plan:
-        return make_plan(
-            subject.batch, num_mini_batches=subject.census.num_mini_batches, limits=limits, ranks=self._ranks
+    def _plan(self, subject: Subject, size: MicroBatchSize) -> Plan:
+        return Plan(subject.batch, num_mini_batches=subject.census.num_mini_batches, size=size, ranks=self._ranks)
+
+    def _made_value_step(self, optimizers: Optimizers, options: TrainerOptions) -> ValueStep | None:
+        if self._models.critic is None or optimizers.critic is None or options.critic is None:
+            return None
+        return ValueStep(
+            critic=self._models.critic,
+            optimizer=optimizers.critic,
+            options=options.critic,
+            size=self._train_size,
+            shortage=self._shortage,
+            ranks=self._ranks,
         )
-
-
-def _value_step(models: Models, optimizers: Optimizers, options: TrainerOptions, ranks: Ranks) -> ValueStep | None:
-    if models.critic is None or optimizers.critic is None or options.critic is None:
-        return None
-    return ValueStep(
-        critic=models.critic,
-        optimizer=optimizers.critic,
-        options=options.critic,
-        limits=train_limits(options),
-        ranks=ranks,
-    )

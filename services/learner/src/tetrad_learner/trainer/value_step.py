@@ -25,11 +25,12 @@ from tetrad_learner.trainer.critic import Critic
 from tetrad_learner.trainer.facts import ValueFacts, forward_inputs, on_device, select
 from tetrad_learner.trainer.optimizer import PolicyOptimizer
 from tetrad_learner.trainer.options import CriticOptions
-from tetrad_learner.trainer.packing import MicroBatch, MicroBatchLimits
+from tetrad_learner.trainer.packing import MicroBatch, empty_micro_batch
 from tetrad_learner.trainer.passes import Known, Monitor
-from tetrad_learner.trainer.plan import Plan, make_plan
+from tetrad_learner.trainer.plan import MicroBatchSize, Plan
 from tetrad_learner.trainer.progress import Phase
 from tetrad_learner.trainer.ranks import Ranks
+from tetrad_learner.trainer.shortage import Pass, Shortage
 from tetrad_learner.trainer.subject import Subject
 from tetrad_learner.trainer.tally import TOKENS, Tally, mean_over_mini_batches
 from tetrad_learner.trainer.updates import update
@@ -47,11 +48,12 @@ class ValueStep:
         critic: Critic,
         optimizer: PolicyOptimizer,
         options: CriticOptions,
-        limits: MicroBatchLimits,
+        size: MicroBatchSize,
+        shortage: Shortage,
         ranks: Ranks,
     ) -> None:
         self._critic, self._optimizer, self._options = critic, optimizer, options
-        self._limits, self._ranks = limits, ranks
+        self._size, self._shortage, self._ranks = size, shortage, ranks
         self._accumulation = Accumulation(critic, sharding=options.sharding, ranks=ranks)
 
     def execute(self, subject: Subject, credit: Credit, known: Known, *, monitor: Monitor) -> dict[str, float]:
@@ -67,8 +69,8 @@ class ValueStep:
         )
         mini_batch = census.mini_batch_N.numpy()[subject.batch.sample_index].astype(np.int32)
         batch = dataclasses.replace(subject.batch, mini_batch=mini_batch)
-        plan = make_plan(batch, num_mini_batches=census.num_mini_batches, limits=self._limits, ranks=self._ranks)
-        metrics = self._update(plan * batch.update_epochs, facts, step=batch.step, monitor=monitor)
+        plan = Plan(batch, num_mini_batches=census.num_mini_batches, size=self._size, ranks=self._ranks)
+        metrics = self._update(plan, facts, epochs=batch.update_epochs, step=batch.step, monitor=monitor)
         return metrics | self._figures(subject.tokens.taken(known.values), credit.returns_K)
 
     def _weights(self, subject: Subject, census: Census) -> Tensor:
@@ -83,19 +85,34 @@ class ValueStep:
         explained = explained_variance(values_K, returns_K, sum_over_ranks=self._ranks.sum)
         return {"values_mean": total / max(1.0, count), "explained_variance": explained}
 
-    def _update(self, plan: Plan, facts: ValueFacts, *, step: int, monitor: Monitor) -> dict[str, float]:
+    def _update(self, plan: Plan, facts: ValueFacts, *, epochs: int, step: int, monitor: Monitor) -> dict[str, float]:
         seen: list[dict[str, float]] = []
-        with monitor.report.phase(Phase.CRITIC_FORWARD_BACKWARD, total=sum(len(micros) for micros in plan)):
-            for number, micros in enumerate(plan):
-                if not micros:
+        with monitor.report.phase(Phase.CRITIC_FORWARD_BACKWARD, total=len(plan.all) * epochs):
+            for number in range(len(plan) * epochs):
+                mini_batch = number % len(plan)
+                if not plan[mini_batch]:
                     continue
                 with monitor.watch.phase(Phase.CRITIC_FORWARD_BACKWARD):
-                    metrics = self._forward_backward(micros, facts, monitor=monitor)
+                    metrics = self._borne(plan, mini_batch, facts, monitor=monitor)
                 with monitor.watch.phase(Phase.CRITIC_OPTIMIZER):
                     loss = metrics[LOSS]
                     done = update(self._optimizer, loss=loss, whose="critic ", step=step, mini_batch=number)
                 seen.append(metrics | done)
         return _named(mean_over_mini_batches(seen)) | {"critic_optimizer_steps": float(len(seen))}
+
+    def _borne(self, plan: Plan, mini_batch: int, facts: ValueFacts, *, monitor: Monitor) -> dict[str, float]:
+        return self._shortage.bear(
+            lambda: self._forward_backward(plan[mini_batch], facts, monitor=monitor),
+            model=self._critic,
+            plan=plan,
+            of=Pass.TRAIN,
+            forget=lambda: self._forget(facts, monitor=monitor),
+        )
+
+    def _forget(self, facts: ValueFacts, *, monitor: Monitor) -> None:
+        """Drop what has accumulated, as PolicyStep does."""
+        self._forward_backward([empty_micro_batch()], facts, monitor=monitor)
+        self._optimizer.forget()
 
     def _forward_backward(
         self, micros: Sequence[MicroBatch], facts: ValueFacts, *, monitor: Monitor

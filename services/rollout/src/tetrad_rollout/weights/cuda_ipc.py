@@ -36,7 +36,8 @@ class CudaIpc:
             async with asyncio.timeout(deadline - time.monotonic()):
                 await stage(offer.manifest, _device(offer), offer.other_devices)
         except TimeoutError:
-            raise FetchDeadlineError(version=offer.version, limit_s=offer.deadline_s) from None
+            at = "a copy out of another process's GPU memory"
+            raise FetchDeadlineError(version=offer.version, limit_s=offer.deadline_s, at=at) from None
 
     def close(self) -> None:
         """Let go of the gates."""

@@ -4,7 +4,8 @@ FetchError
 ├── VersionNotOfferedError    the broadcaster did not offer it in time: ask again
 ├── VersionSupersededError    only newer versions are left: follow the newest desired state
 ├── TransferBrokenError       the broadcaster went, or ended the transfer before the last byte: ask again
-└── FetchDeadlineError        the copy took longer than the offer stood: the replica is quarantined
+├── FetchDeadlineError        the copy took longer than the offer stood: the replica is quarantined
+└── SyncDeadlineError         the whole update took longer than it may: the replica is quarantined
 
 What is wrong with the bytes themselves is a `tetrad_weights` error: DigestMismatchError, TransportUnusableError.
 """
@@ -43,6 +44,18 @@ class TransferBrokenError(FetchError):
 class FetchDeadlineError(FetchError):
     """The offer's deadline came before the copy was complete."""
 
-    def __init__(self, *, version: int, limit_s: float) -> None:
-        super().__init__(f"version {version} was not copied within the {limit_s:g} s of its offer")
-        self.version, self.limit_s = version, limit_s
+    def __init__(self, *, version: int, limit_s: float, at: str) -> None:
+        super().__init__(f"version {version} was not copied within the {limit_s:g} s of its offer, at {at}")
+        self.version, self.limit_s, self.at = version, limit_s, at
+
+
+class SyncDeadlineError(FetchError):
+    """An update took longer than `generator.weight_sync_timeout`."""
+
+    def __init__(self, *, version: int, limit_s: float, replica: str, phase: str, seconds: float, at: str) -> None:
+        super().__init__(
+            f"{replica} had not taken version {version} over within generator.weight_sync_timeout={limit_s:g} s: "
+            f"{phase} for {seconds:.1f} s{f', {at}' if at else ''}; if that is slow and not stuck, raise the timeout"
+        )
+        self.version, self.limit_s, self.replica = version, limit_s, replica
+        self.phase, self.seconds, self.at = phase, seconds, at

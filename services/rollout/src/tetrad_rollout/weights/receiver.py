@@ -124,6 +124,8 @@ class WeightReceiver:
         self._passed_over: dict[WeightTransport, str] = {}
         self._statistics = ReceiverStatistics()
         self._is_fetching = asyncio.Lock()
+        self.at = ""
+        """What the fetch under way waits for: of whom, by which transport."""
         self.canary: Canary | None = None
         """What the learner said of the last version that was fetched."""
 
@@ -213,6 +215,7 @@ class WeightReceiver:
 
     async def _form_group(self) -> None:
         limit_s = self._timeout_s * GROUP_SHARE
+        self.at = "making a process group with the broadcaster"
         link = await self._nccl.form(is_on_gpu=bool(self._gpu), start_s=self._timeout_s, limit_s=limit_s)
         self._statistics.group_bytes_per_s = link.bytes_per_s
 
@@ -221,6 +224,8 @@ class WeightReceiver:
     ) -> None:
         """Prove the transport, then have the bytes brought by it."""
         started = time.monotonic()
+        num_mb = offer.manifest.num_bytes / 1e6
+        self.at = f"receiving {num_mb:.1f} MB from the broadcaster by {offer.transport.value}"
         self._statistics.last_receive_s = 0.0
         local = offer
         if offer.transport is WeightTransport.NCCL:
@@ -254,6 +259,7 @@ class WeightReceiver:
         reason = "no answer"
         attempt = 0
         while True:
+            self.at = f"asking the broadcaster for it ({reason})"
             try:
                 reply = await self._ask(version, transports, timeout_s=deadline - time.monotonic())
             except DeadlineError:

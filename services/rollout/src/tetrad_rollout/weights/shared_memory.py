@@ -42,7 +42,8 @@ class SharedMemory:
         try:
             await in_thread(self._thread, copy, on_cancel=stop.set)
         except CopyStoppedError:
-            raise FetchDeadlineError(version=offer.version, limit_s=offer.deadline_s) from None
+            at = f"a copy of {offer.manifest.num_bytes} bytes out of shared memory"
+            raise FetchDeadlineError(version=offer.version, limit_s=offer.deadline_s, at=at) from None
 
     def close(self) -> None:
         """Unmap every segment."""

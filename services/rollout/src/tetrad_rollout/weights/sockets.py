@@ -94,7 +94,9 @@ class Sockets:
         try:
             reply = await self._request(question, timeout_s=timeout_s, resend_s=self._resend_s)
         except DeadlineError:
-            raise FetchDeadlineError(version=offer.version, limit_s=offer.deadline_s) from None
+            num_chunks = -(-offer.manifest.num_bytes // self._chunk_bytes)
+            at = f"chunk {question.offset // self._chunk_bytes + 1} of {num_chunks} over a socket"
+            raise FetchDeadlineError(version=offer.version, limit_s=offer.deadline_s, at=at) from None
         match reply:
             case VersionChunk() if _is_answer(reply, question):
                 return reply

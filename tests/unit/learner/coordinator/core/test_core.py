@@ -250,6 +250,27 @@ def test_ranks_that_always_die_in_saving_end_the_run() -> None:
     assert "died 3 times" in run.image.reason
 
 
+def test_ranks_that_begin_again_with_what_killed_them_changed_count_for_no_bound() -> None:
+    run = Harness(max_rank_losses=3, max_step_attempts=2)
+    run.begin()
+    run.certify()
+    run.fill(0, 1)
+    run.journal()
+
+    for _ in range(10):
+        assert len(run.take(ef.Execute)) == 1
+        run.do(ev.RanksLost, reason="out of memory", is_remedied=True)
+        run.do(ev.RanksReady, step=0)
+        run.publish("w0")
+
+    assert run.core.state is RunState.RUNNING
+    run.do(ev.RanksLost, reason="out of memory")
+    run.do(ev.RanksReady, step=0)
+    run.publish("w0")
+    run.do(ev.RanksLost, reason="out of memory")
+    assert run.core.state is RunState.FAILED
+
+
 def test_a_poisoned_step_is_not_executed_again() -> None:
     run = Harness()
     run.begin()

@@ -132,7 +132,7 @@ class Core:
                 self.versions.publishing = None
                 self.device.start_ranks()
             case ev.RanksLost():
-                self._lose_ranks(event.reason)
+                self._lose_ranks(event)
             case ev.StepJournaled():
                 self._seal_journaled(event)
             case ev.StepDone():
@@ -349,15 +349,17 @@ class Core:
         if excess := self.drops.excess(reason, detail, sealed=self.steps.sealed):
             self._change_run(RunState.FAILED, excess)
 
-    def _lose_ranks(self, reason: str) -> None:
-        step = self.steps.executing
+    def _lose_ranks(self, event: ev.RanksLost) -> None:
+        step, reason = self.steps.executing, event.reason
         self._are_ranks_starting = False
         if self.steps.saving is not None:
             self._fail_save(reason)
         self.steps.lose_ranks()
         self.device.lose_ranks()
         self.versions.publishing = None
-        if excess := self._losses.excess(reason, step=step, attempts=self.steps.attempts):
+        if event.is_remedied:
+            self.steps.forgive(step)
+        elif excess := self._losses.excess(reason, step=step, attempts=self.steps.attempts):
             self._change_run(RunState.FAILED, excess)
 
     def _seal_journaled(self, event: ev.StepJournaled) -> None:

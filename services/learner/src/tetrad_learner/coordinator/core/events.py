@@ -108,6 +108,8 @@ class RanksLost(Event):
     """The set of ranks is dead as a whole."""
 
     reason: str
+    is_remedied: bool = False
+    """Whether the next set begins without what killed this one; such a loss counts for no bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ class RankLosses:
         """Count one set, lost in `step` if it executed one; return which bound that exceeds, empty if none."""
         self.num += 1
         if step is not None and attempts.get(step, 0) >= self.config.max_step_attempts:
-            return f"the ranks died {attempts[step]} times in step {step}"
+            return f"the ranks died {attempts[step]} times in step {step}: {reason}"
         if self.num >= self.config.max_rank_losses:
             return f"the ranks died {self.num} times in a row and got nowhere: {reason}"
         return ""

@@ -86,6 +86,11 @@ class StepBook:
         self.out.record(StepAttempted(step=step, lineage=self.lineage))
         return step
 
+    def forgive(self, step: int | None) -> None:
+        """The last attempt at a step says nothing of it: the next one is made otherwise."""
+        if step is not None:
+            self.attempts[step] -= 1
+
     def finish(self, step: int) -> None:
         """The ranks have executed it."""
         self.states[step] = follow(STEP, self.states[step], StepState.EXECUTED)
