@@ -126,6 +126,16 @@ def test_eight_gpus_need_two_overrides_and_the_reference_follows(load_tutorial):
     assert any("ref_num_gpus_per_node=4 gives way to" in notice for notice in loaded.notices)
 
 
+def test_in_a_file_the_policys_number_leads_and_the_others_are_announced(load_run):
+    text = "trainer:\n  placement: {policy_num_gpus_per_node: 8, ref_num_gpus_per_node: 4, critic_num_gpus_per_node: 4}\n"
+
+    loaded = load_run("generator.num_inference_engines=8", text=text)
+
+    placement = loaded.config.trainer.placement
+    assert (placement.ref_num_gpus_per_node, placement.critic_num_gpus_per_node) == (8, 8)
+    assert sum("=4 gives way to" in notice for notice in loaded.notices) == 2
+
+
 @pytest.mark.parametrize("model", ["ref", "critic"])
 def test_another_number_of_ranks_for_reference_or_critic_is_refused_with_both_keys(load_tutorial, model):
     with pytest.raises(ConfigError) as caught:

@@ -1,7 +1,8 @@
 """Followers: placement keys of models that run on the policy's ranks. Pure.
 
-Reference and critic are sharded over the ranks of the policy, so each has as many as it. A number that gives way to a
-stronger one of the policy is announced; one that was asked for at least as strongly cannot be obeyed.
+Reference and critic are sharded over the ranks of the policy, so each has as many as it. In a run file the policy's
+number leads: who changes it alone, as the tutorial does, need not find the others. A number that gives way is
+announced; one that was asked for more strongly than the policy's cannot be obeyed.
 """
 
 from __future__ import annotations
@@ -31,13 +32,18 @@ def follow_policy(tree: Tree, origins: Mapping[DottedKey, Origin]) -> tuple[Tree
         asked, given = lookup(tree, key), lookup(tree, policy_key)
         if asked == given or not isinstance(asked, int) or not isinstance(given, int):
             continue
-        if _strength(key, origins) < _strength(policy_key, origins):
+        if _gives_way(key, policy_key, origins):
             notices.append(f"{key}={asked} gives way to {policy_key}={given}: they share the policy's ranks")
             tree = placed(tree, key, given)
         else:
             message = f"{asked} is not {policy_key}={given}, whose ranks they share; leave it out, or set {given}"
             problems.append(Problem(key=key, message=message))
     return tree, notices, problems
+
+
+def _gives_way(key: DottedKey, policy_key: DottedKey, origins: Mapping[DottedKey, Origin]) -> bool:
+    weaker, stronger = _strength(key, origins), _strength(policy_key, origins)
+    return weaker < stronger or weaker == stronger == _STRENGTH[OriginKind.FILE]
 
 
 def _strength(key: DottedKey, origins: Mapping[DottedKey, Origin]) -> int:
