@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -79,7 +80,7 @@ class Walker:
 
     def _sync(self, block: Block) -> None:
         first, *others = joined(block.text)
-        self._walk.done[block.number] = self._shop.run(f"{first} --dry-run --python 3.12")
+        self._walk.done[block.number] = self._shop.run(f"{first} --dry-run --python {sys.executable}")
         self._shop.run('ln -s "$(dirname "$(dirname "$(command -v python)")")" .venv').succeeded()
         self._shop.run("\n".join(others)).succeeded()
 

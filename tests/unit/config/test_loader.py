@@ -146,6 +146,24 @@ def test_another_number_of_ranks_for_reference_or_critic_is_refused_with_both_ke
     assert "trainer.placement.policy_num_gpus_per_node=4" in problem
 
 
+SPLIT_ENGINES = (
+    "trainer:\n  placement: {colocate_all: true, policy_num_gpus_per_node: 4}\n"
+    "generator: {num_inference_engines: 4, inference_engine_tensor_parallel_size: 2}\n"
+)
+
+
+def test_in_a_file_split_engines_are_as_many_as_fit_on_the_gpus_that_they_share(load_run):
+    loaded = load_run(text=SPLIT_ENGINES)
+
+    assert loaded.config.generator.num_inference_engines == 2
+    assert any("num_inference_engines=4 gives way to" in notice for notice in loaded.notices)
+
+
+def test_a_number_of_engines_on_the_command_line_does_not_give_way(load_run):
+    with pytest.raises(ConfigError, match="4 ranks are not 4 engines x 2 GPUs"):
+        load_run("generator.num_inference_engines=4", text=SPLIT_ENGINES)
+
+
 def test_reference_and_critic_take_the_policys_ranks_unless_set(load_run):
     placement = load_run("trainer.placement.policy_num_gpus_per_node=2").config.trainer.placement
 
