@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Final
 
-COMMAND: Final = re.compile(r"^(python -m (skyrl_train|tetrad)\.entrypoints\.main_base|tetrad (train|up|plan|eval))\b")
+COMMAND: Final = re.compile(r"^(python -m (skyrl_train|tetrad)\.entrypoints\.main_base|tetrad (train|up))(?= |$)")
 # What the command line says under "this machine cannot run it as it is".
 FIX: Final = re.compile(r"to run it here: the same command with (.*)$", re.MULTILINE)
 
@@ -20,13 +20,13 @@ def joined(text: str) -> list[str]:
 
 
 def with_words(text: str, words: Sequence[str]) -> str:
-    """Return a block with words behind each of its commands that takes a run."""
+    """Return a block with words behind each of its commands that trains."""
     behind = "".join(f" {shlex.quote(word)}" for word in words)
     return "\n".join(line + behind if COMMAND.match(line) else line for line in joined(text)) + "\n"
 
 
 def overrides_of(text: str) -> list[list[str]]:
-    """Return the arguments of each command of a block that takes a run, as a shell would split them.
+    """Return the arguments of each command of a block that trains, as a shell would split them.
 
     >>> overrides_of("ls\\ntetrad train --config-name x a.b=1\\n")
     [['--config-name', 'x', 'a.b=1']]

@@ -46,8 +46,6 @@ class Walk:
     """Block → why it was not, or not wholly."""
     failed: dict[int, str] = field(default_factory=dict)
     """Block → what went wrong."""
-    refused: list[Done] = field(default_factory=list)
-    """Commands that this machine could not run as they were, and that said how it could."""
     goes_on: Done | None = None
     """The run of Part 4, taken from step 30 to step 50."""
     scalars: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -4,21 +4,16 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 import yaml
 from tutorial.blocks import Block
-from tutorial.commands import fix_in, joined, with_words
-from tutorial.machine import NUM_VALIDATION_ROWS
+from tutorial.commands import joined
 from tutorial.server import ask_tensorboard
+from tutorial.small_runs import SmallRuns
 from tutorial.treatment import TREATMENTS, Kind
 from tutorial.walk import BRIEF, FIXES, LAST_STEP, RUN_FILE, STEPS, Walk
 from tutorial.workshop import Done
-
-from tetrad_runtime.exits import ExitCode
-from tetrad_trajectories.dataset import Dataset
-from tetrad_trajectories.rows_file import write_rows
 
 MAIN: Final = "python -m skyrl_train.entrypoints.main_base --config-path . --config-name"
 WITH_WANDB, EVALUATES = 22, 16
@@ -32,6 +27,7 @@ class Walker:
     def __init__(self, walk: Walk) -> None:
         self._walk = walk
         self._shop = walk.workshop
+        self._runs = SmallRuns(walk.workshop, walk.machine)
         self._by_kind: Mapping[Kind, Callable[[Block], None]] = {
             Kind.SHELL: self._shell,
             Kind.TRAIN: self._train,
@@ -59,17 +55,6 @@ class Walker:
 
     def _shell(self, block: Block) -> None:
         self._walk.done[block.number] = self._shop.run(block.text).succeeded()
-        if block.number == 5:
-            self._shorten_validation()
-
-    def _shorten_validation(self) -> None:
-        """Evaluation on a CPU need not take all 1,319 problems."""
-        rows = Dataset.read([self._shop.home / "data" / "gsm8k" / "validation.parquet"])
-        write_rows(self._validation, [rows[index] for index in range(NUM_VALIDATION_ROWS)])
-
-    @property
-    def _validation(self) -> Path:
-        return self._shop.home / "data" / "gsm8k" / "few.parquet"
 
     def _lines(self, block: Block) -> None:
         for line in joined(block.text):
@@ -107,15 +92,15 @@ class Walker:
             self._walk.done[block.number] = self._train_to(block, STEPS[block.number])
         elif block.number == EVALUATES:
             self._walk.tree_before = self._tree()
-            self._walk.done[block.number] = self._run_small(block.text)
+            self._walk.done[block.number] = self._runs.run(block.text)
             self._walk.tree_after = self._tree()
         else:
             name = self._save_overlay(self._walk.block(WITH_WANDB))
             text = block.text.replace("main_base ...", f"main_base --config-path . --config-name {name}")
-            self._walk.done[block.number] = self._run_small(text, *BRIEF)
+            self._walk.done[block.number] = self._runs.run(text, *BRIEF)
 
     def _train_to(self, block: Block, steps: int) -> Done:
-        return self._run_small(block.text, f"trainer.max_steps={steps}")
+        return self._runs.run(block.text, f"trainer.max_steps={steps}")
 
     def _overlay(self, block: Block) -> None:
         name = self._save_overlay(block)
@@ -125,7 +110,7 @@ class Walker:
             done = self._shop.run(f"tetrad plan --config-path . --config-name {name}").succeeded()
             self._walk.skipped[block.number] = "needs 8 GPUs; resolved and planned"
         else:
-            done = self._run_small(f"{MAIN} {name}", *BRIEF, f"trainer.run_name={name}")
+            done = self._runs.run(f"{MAIN} {name}", *BRIEF, f"trainer.run_name={name}")
         self._walk.done[block.number] = done
 
     def _save_overlay(self, block: Block) -> str:
@@ -141,16 +126,7 @@ class Walker:
             self._walk.done[block.number] = self._shop.run(f"{text.strip()} --show-config").succeeded()
             self._walk.skipped[block.number] = "needs a GPU; resolved"
             return
-        self._walk.done[block.number] = self._run_small(text, *BRIEF, "trainer.run_name=flashinfer")
-
-    def _run_small(self, text: str, *further: str) -> Done:
-        """Run a command with words that make it small; where the machine lacks something, with those that it names."""
-        words = self._walk.machine.words(self._validation, *further)
-        done = self._shop.run(with_words(text, words))
-        if done.code == ExitCode.CONFIG and (fix := fix_in(done.err)) is not None:
-            self._walk.refused.append(done)
-            done = self._shop.run(with_words(text, [*words, *fix]))
-        return done.succeeded()
+        self._walk.done[block.number] = self._runs.run(text, *BRIEF, "trainer.run_name=flashinfer")
 
     def _tree(self) -> Mapping[str, str]:
         """Digests of the files of the run and of its checkpoints; lock and sockets are nobody's results."""

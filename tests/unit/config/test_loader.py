@@ -148,7 +148,7 @@ def test_another_number_of_ranks_for_reference_or_critic_is_refused_with_both_ke
 
 SPLIT_ENGINES = (
     "trainer:\n  placement: {colocate_all: true, policy_num_gpus_per_node: 4}\n"
-    "generator: {num_inference_engines: 4, inference_engine_tensor_parallel_size: 2}\n"
+    "generator: {backend: sglang, num_inference_engines: 4, inference_engine_tensor_parallel_size: 2}\n"
 )
 
 
