@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
 from tutorial.blocks import Block, blocks_of
 from tutorial.hub import make_hub
 from tutorial.machine import Machine

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+
+from tetrad_rollout.engine.sglang.arguments import attention_backend
 from tutorial.proof import shown_by
 from tutorial.verdict import Promise
 from tutorial.walk import LAST_STEP, RUN_FILE, Walk
 from tutorial.walker import overlay_name
-
-from tetrad_rollout.engine.sglang.arguments import attention_backend
 
 FILE, WITH_FILE, WITH_PRESET = 7, 9, 10
 LARGER, GAE, RLOO, LORA, EIGHT, FLASHINFER, MEMORY, TIMEOUT = 17, 18, 19, 20, 21, 25, 28, 29

@@ -10,6 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from tutorial.problems import problems
 from tutorial.small_model import save_small_model
 

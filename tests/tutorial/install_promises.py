@@ -4,13 +4,12 @@ import re
 from importlib.metadata import distributions
 from typing import Any, Final
 
+from tetrad_trajectories.dataset import Dataset
 from tutorial.hub import NUM_PROBLEMS
 from tutorial.problems import SYSTEM_PROMPT
 from tutorial.verdict import PendingError, Promise
 from tutorial.walk import Walk
 from tutorial.workshop import ROOT
-
-from tetrad_trajectories.dataset import Dataset
 
 INSTALL, VERIFY, PREPARE, FORMAT, ACTIVATE, UNSET = 3, 4, 5, 6, 8, 27
 TORCH: Final = (2, 9, 1)

@@ -16,13 +16,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
+from tetrad_trajectories.dataset import Dataset
 from tutorial.blocks import Block
 from tutorial.run_promises import lines_in
 from tutorial.server import ask_tensorboard
 from tutorial.small_runs import SmallRuns
 from tutorial.workshop import Workshop
-
-from tetrad_trajectories.dataset import Dataset
 
 BRIEF: Final = ("trainer.max_steps=2", "trainer.eval_interval=2")
 EXECUTED: Final = frozenset({"bash", "python"})
@@ -66,7 +65,9 @@ class OwnPage:
         purpose, argument = purpose_of(block)
         if purpose == "not run":
             return argument
-        if purpose == "needs the command" and argument not in {one.name for one in entry_points(group="tetrad.commands")}:
+        if purpose == "needs the command" and argument not in {
+            one.name for one in entry_points(group="tetrad.commands")
+        }:
             return f"there is no tetrad {argument} here yet"
         self._by_purpose[purpose](block, argument)
         return ""

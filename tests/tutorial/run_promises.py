@@ -115,7 +115,9 @@ def checkpoints(walk: Walk) -> str:
     assert set(newest) | {best} == set(left), (left, best)
     planned = walk.workshop.run("tetrad plan --config-path . --config-name my_training_config").succeeded().out
     disk = next(line.strip() for line in planned.splitlines() if "disk for checkpoints" in line)
-    return f"at step {STEPS[TRAIN]}: {', '.join(wanted)}; at {LAST_STEP}: {', '.join(left)} (best: {best}); plan: {disk}"
+    return (
+        f"at step {STEPS[TRAIN]}: {', '.join(wanted)}; at {LAST_STEP}: {', '.join(left)} (best: {best}); plan: {disk}"
+    )
 
 
 def curve(walk: Walk) -> str:

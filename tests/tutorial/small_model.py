@@ -7,6 +7,7 @@ from typing import Any, Final
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
 from tutorial.problems import Problem, problems
 
 PAD, TURN, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"

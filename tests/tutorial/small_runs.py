@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Final
 
-from tutorial.commands import fix_in, with_words
-from tutorial.machine import NUM_VALIDATION_ROWS, Machine
-from tutorial.workshop import Done, Workshop
-
 from tetrad_runtime.exits import ExitCode
 from tetrad_trajectories.dataset import Dataset
 from tetrad_trajectories.rows_file import write_rows
+from tutorial.commands import fix_in, with_words
+from tutorial.machine import NUM_VALIDATION_ROWS, Machine
+from tutorial.workshop import Done, Workshop
 
 DATA: Final = Path("data") / "gsm8k"
 """Where tutorials put GSM8K, below the home."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
+
 from tutorial.blocks import Block
 from tutorial.treatment import TREATMENTS
 from tutorial.verdict import Verdict

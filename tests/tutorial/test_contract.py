@@ -1,6 +1,7 @@
 """The tutorial, executed: every block in order, and what the text promises, T1 to T32."""
 
 import pytest
+
 from tutorial.promises import PROMISES
 from tutorial.treatment import TREATMENTS, Kind
 from tutorial.verdict import Outcome, verdict_of

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from tetrad_config import load, plan, render
 from tutorial.commands import overrides_of
 from tutorial.promises import PROMISES
 from tutorial.treatment import TREATMENTS, Kind
 from tutorial.walk import RUN_FILE
 from tutorial.workshop import ROOT
-
-from tetrad_config import load, plan, render
 
 # docs/TUTORIAL_SGLANG.md of ai-blaise/SkyRL at 96f4cbf (Apache-2.0).
 SHA256 = "5c2066af00c78ed7e4acfd3f321e451b957ff14e2491e404b7b24cd7a09dd211"

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+
+from tetrad_config import load, plan
 from tutorial.blocks import blocks_of
 from tutorial.commands import overrides_of
 from tutorial.own_page import OwnPage, purpose_of
 from tutorial.small_runs import SmallRuns
 from tutorial.workshop import ROOT, Workshop
-
-from tetrad_config import load, plan
 
 PAGE = ROOT / "docs" / "tutorials" / "gsm8k-grpo-with-sglang.md"
 BLOCKS = list(blocks_of(PAGE.read_text(encoding="utf-8")))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import yaml
+
 from tutorial.blocks import Block
 from tutorial.commands import joined
 from tutorial.server import ask_tensorboard

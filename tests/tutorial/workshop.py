@@ -1,6 +1,6 @@
 """Where a tutorial is worked through: a home of its own, a shell that remembers, a Hub that is a folder.
 
-Nothing of the caller's environment reaches a block but the programs of this virtual environment.
+Little of the caller's environment reaches a block: see PASSED.
 """
 
 import os
@@ -15,6 +15,8 @@ ROOT: Final = Path(__file__).parents[2]
 CLONED: Final = "https://github.com/NovaSky-AI/SkyRL"
 DEADLINE_S: Final = 900.0
 """For a block: ten times what the longest one takes on two idle cores."""
+# How uv reaches the registry that this environment came from, and where GPUs are.
+PASSED: Final = ("PIP_", "UV_", "SSL_", "HTTPS_PROXY", "NO_PROXY", "CUDA_", "LD_")
 # Commands leave the environment and the folder to the next block, as in one terminal.
 REMEMBER: Final = 'set -a; source "{state}"; set +a\n{text}\ncode=$?\nexport -p > "{state}"; exit $code\n'
 
@@ -68,13 +70,17 @@ class Workshop:
     def variables(self) -> dict[str, str]:
         """The terminal's environment."""
         listed = subprocess.run(
-            ["bash", "-c", f'set -a; source "{self._state}"; env -0'], env={}, capture_output=True, text=True, check=True
+            ["bash", "-c", f'set -a; source "{self._state}"; env -0'],
+            env={},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return dict(entry.split("=", 1) for entry in listed.stdout.split("\0") if "=" in entry)
 
     def _write_state(self, hub: Path, variables: Mapping[str, str]) -> None:
         cache = os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv"))
-        passed = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "CUDA_", "LD_"))}
+        passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED)}
         values = {
             **passed,
             "HOME": str(self.home),

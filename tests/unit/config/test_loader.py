@@ -127,7 +127,9 @@ def test_eight_gpus_need_two_overrides_and_the_reference_follows(load_tutorial):
 
 
 def test_in_a_file_the_policys_number_leads_and_the_others_are_announced(load_run):
-    text = "trainer:\n  placement: {policy_num_gpus_per_node: 8, ref_num_gpus_per_node: 4, critic_num_gpus_per_node: 4}\n"
+    text = (
+        "trainer:\n  placement: {policy_num_gpus_per_node: 8, ref_num_gpus_per_node: 4, critic_num_gpus_per_node: 4}\n"
+    )
 
     loaded = load_run("generator.num_inference_engines=8", text=text)
 

@@ -1,6 +1,6 @@
 """The model's folder on this host: a folder as it is, a name on the Hugging Face Hub from its cache or fetched into it.
 
-The learner's first rank does the same; a lock of the Hub's client lets one of those on a host fetch, and the others wait.
+The learner's first rank does the same; by a lock of the Hub's client one process of a host fetches, and others wait.
 """
 
 from pathlib import Path
