@@ -65,9 +65,8 @@ class OwnPage:
         purpose, argument = purpose_of(block)
         if purpose == "not run":
             return argument
-        if purpose == "needs the command" and argument not in {
-            one.name for one in entry_points(group="tetrad.commands")
-        }:
+        commands = {one.name for one in entry_points(group="tetrad.commands")}
+        if purpose == "needs the command" and argument not in commands:
             return f"there is no tetrad {argument} here yet"
         self._by_purpose[purpose](block, argument)
         return ""

@@ -1,4 +1,4 @@
-"""Before anything runs: the copy is the original, every block has a treatment, every run file and command is accepted."""
+"""Before anything runs: the copy is the original, every block has a treatment, run files and commands are accepted."""
 
 import hashlib
 from pathlib import Path
