@@ -58,7 +58,7 @@ test-long: $(STAMP)  ## Tests that take minutes each: compiled models, whole run
 test-node-reward: $(STAMP)  ## The reward service in Node.js: every rule of the protocol, and graded by it in a real run
 	REQUIRE_NODE=1 $(BIN)/python -m pytest -q tests/e2e/test_node_reward.py tests/integration/test_reward_conformance.py $(PYTEST_ARGUMENTS)
 
-test-tutorial: $(STAMP)  ## Every block of the tutorials, in order, and a table of what they promise (ARGS=--gpu on a GPU; minutes)
+test-tutorial: $(STAMP)  ## Every block of the tutorials, in order, and a table of what they promise (minutes)
 	$(BIN)/python -m pytest -q tests/tutorial $(ARGS) $(PYTEST_ARGUMENTS)
 
 test-multinode: $(STAMP)  ## Two network namespaces as two hosts: ranks, engines and weights across them (needs root; minutes)

@@ -10,6 +10,7 @@ from typing import Final
 SMALL: Final = (
     "trainer.train_batch_size=8",
     "trainer.policy_mini_batch_size=8",
+    "trainer.critic_mini_batch_size=8",
     "trainer.policy.optimizer_config.lr=2e-4",
     "generator.sampling_params.max_generate_length=12",
     "generator.eval_sampling_params.max_generate_length=12",

@@ -3,17 +3,20 @@
 import json
 import re
 import shlex
+import textwrap
 from importlib.metadata import entry_points
 from typing import Any, Final
 
 from tutorial.problems import SYSTEM_PROMPT
 from tutorial.run_promises import LINE, LOOP
-from tutorial.verdict import Promise
+from tutorial.verdict import PendingError, Promise
 from tutorial.walk import FIXES, LAST_STEP, Walk
 
 INFERENCE, EVALUATION = 15, 16
 RESPONSE: Final = re.compile(r'Response \d: "(.*)"')
 FILES: Final = {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"}
+SHOWN: Final = 40
+"""Letters of an answer in the table."""
 USER: Final = re.compile(r'"role": "user", "content": "(.*)"}')
 
 
@@ -51,13 +54,14 @@ def answers(walk: Walk) -> str:
     assert "assistant\n" in said, said
     answer = said.rpartition("assistant\n")[2].strip()
     assert answer, said
+    shown = repr(textwrap.shorten(answer, SHOWN))
     if "infer" not in {point.name for point in entry_points(group="tetrad.commands")}:
-        return f"Part 6's program, {len(FIXES)} words corrected, answers {answer!r}; pending: no tetrad infer here"
+        raise PendingError(f"Part 6's program, {len(FIXES)} words corrected, answers {shown}; no tetrad infer here yet")
     (question,) = USER.findall(walk.block(INFERENCE).text)
     words = ("--model", f"ckpts/global_step_{LAST_STEP}", "--system", SYSTEM_PROMPT, "--prompt", question)
     ours = walk.workshop.run(f"cd ~; tetrad infer {shlex.join(words)}; cd - > /dev/null").succeeded().out
     assert answer in ours, (answer, ours)
-    return f"Part 6's program, {len(FIXES)} words corrected, and tetrad infer both answer {answer!r}"
+    return f"Part 6's program, {len(FIXES)} words corrected, and tetrad infer both answer {shown}"
 
 
 def evaluation(walk: Walk) -> str:

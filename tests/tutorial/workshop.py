@@ -85,7 +85,8 @@ class Workshop:
             **passed,
             "HOME": str(self.home),
             "PWD": str(self.home),
-            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            # uv is in the environment of the tests, whichever runs them.
+            "PATH": f"{Path(sys.executable).parent}:{ROOT}/.venv/bin:/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
             "COLUMNS": "160",
             "HF_HOME": str(hub),
