@@ -172,7 +172,7 @@ def memory(walk: Walk) -> str:
             "trainer.micro_train_batch_size_per_gpu",
         )
     }
-    assert list(values.values())[::2] == [0.6, 4], values
+    assert list(values.values()) == [0.6, 256, 4], values
     return f"{values}; 2 steps"
 
 

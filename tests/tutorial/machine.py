@@ -14,7 +14,6 @@ SMALL: Final = (
     "trainer.policy.optimizer_config.lr=2e-4",
     "generator.sampling_params.max_generate_length=12",
     "generator.eval_sampling_params.max_generate_length=12",
-    "generator.max_num_seqs=128",
     "resources.threads_per_process=1",
 )
 NUM_VALIDATION_ROWS: Final = 48

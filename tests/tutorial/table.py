@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tutorial.blocks import Block
@@ -20,7 +21,7 @@ def promises_table(verdicts: Sequence[Verdict]) -> str:
     for column in ("", "promise", "verdict", "evidence"):
         table.add_column(column, overflow="fold")
     for one in verdicts:
-        table.add_row(one.promise.name, one.promise.claim, one.outcome.value, one.evidence)
+        table.add_row(*map(escape, (one.promise.name, one.promise.claim, one.outcome.value, one.evidence)))
     counts = Counter(one.outcome.value for one in verdicts)
     return f"{_text(table)}{', '.join(f'{number} {name}' for name, number in counts.items())}\n"
 
@@ -33,7 +34,8 @@ def blocks_table(walk: Walk) -> str:
     for block in walk.blocks:
         treatment = TREATMENTS[block.number]
         how = treatment.kind.value + (f" ({treatment.note})" if treatment.note else "")
-        table.add_row(str(block.number), str(block.line), block.first_line[:60], how, _result(block, walk))
+        cells = (str(block.number), str(block.line), block.first_line[:60], how, _result(block, walk))
+        table.add_row(*map(escape, cells))
     return _text(table)
 
 
