@@ -108,8 +108,9 @@ def forward_batch(walk: Walk) -> str:
 def preset(walk: Walk) -> str:
     """T12."""
     line = said(walk, WITH_PRESET, "+experiment=grpo_qwen2.5-0.5b_math500", "GSM8K")
-    assert 2 in walk.metrics("grpo-qwen2.5-0.5b")
-    return line
+    run = said(walk, WITH_PRESET, "run ", "logs in").partition(":")[0].removeprefix("run ")
+    assert "train/policy_loss" in walk.metrics(run)[2]
+    return f"{line}; 2 steps in outputs/{run}"
 
 
 def gae(walk: Walk) -> str:
