@@ -7,12 +7,13 @@ import yaml
 
 from tetrad_rollout.engine.sglang.arguments import attention_backend
 from tutorial.proof import shown_by
-from tutorial.verdict import Promise
+from tutorial.verdict import NeedsGpuError, Promise
 from tutorial.walk import LAST_STEP, RUN_FILE, Walk
 from tutorial.walker import overlay_name
 
 FILE, WITH_FILE, WITH_PRESET = 7, 9, 10
 LARGER, GAE, RLOO, LORA, EIGHT, FLASHINFER, MEMORY, TIMEOUT = 17, 18, 19, 20, 21, 25, 28, 29
+MANY: Final = 8
 SLOW_ENGINE: Final = (
     "tests/integration/test_weight_sync.py::"
     "test_a_slow_engine_is_quarantined_by_name_while_the_others_go_on_and_comes_back"
@@ -71,7 +72,9 @@ def lora(walk: Walk) -> str:
     assert setting(walk, run, "generator.enable_lora") is True
     steps = [step for step, figures in walk.metrics(run).items() if "train/policy_loss" in figures]
     assert steps == [1, 2], steps
-    return "rank 32 trained for 2 steps"
+    backend = setting(walk, run, "generator.backend")
+    assert backend == ("sglang" if walk.machine.has_gpu else "transformers"), backend
+    return f"rank 32 trained for 2 steps with {backend}"
 
 
 def sync_timeout(walk: Walk) -> str:
@@ -84,6 +87,8 @@ def sync_timeout(walk: Walk) -> str:
 def tensor_parallel(walk: Walk) -> str:
     """T9."""
     walk.result(LARGER)
+    if walk.machine.num_gpus == 1:
+        raise NeedsGpuError("an engine over two GPUs needs two; there is one")
     planned = walk.workshop.run(f"tetrad train --config-path . --config-name {name_of(walk, LARGER)} --show-config")
     tree = yaml.safe_load(planned.succeeded().out)
     assert tree["generator"]["inference_engine_tensor_parallel_size"] == 2
@@ -141,6 +146,8 @@ def rloo(walk: Walk) -> str:
 def eight_gpus(walk: Walk) -> str:
     """T26."""
     walk.result(EIGHT)
+    if 0 < walk.machine.num_gpus < MANY:
+        raise NeedsGpuError(f"needs {MANY} GPUs; there are {walk.machine.num_gpus}")
     shown = walk.workshop.run(f"tetrad train --config-path . --config-name {name_of(walk, EIGHT)} --show-config")
     placement = yaml.safe_load(shown.succeeded().out)["trainer"]["placement"]
     counts = {name: placement[f"{name}_num_gpus_per_node"] for name in ("policy", "ref", "critic")}
@@ -204,6 +211,6 @@ FILE_PROMISES: Final = (
     Promise("T25", "advantage_estimator: rloo", rloo),
     Promise("T26", "eight GPUs by policy_num_gpus_per_node alone", eight_gpus, "eight of them at work"),
     Promise("T27", "FlashInfer where FlashAttention 3 does not run", attention, "a run with what was chosen"),
-    Promise("T29", "advice for when memory is short", memory, "memory that is short"),
+    Promise("T29", "advice for when memory is short", memory),
     Promise("T32", "weight_sync_backend: nccl uses CUDA IPC when colocated", nccl, "CUDA IPC"),
 )
