@@ -15,7 +15,9 @@ SGLANG_STAMP := $(SGLANG_VENV)/.installed
 SGLANG_CPU := services/rollout/sglang_cpu
 PROJECTS := $(sort $(wildcard libs/*/pyproject.toml services/*/pyproject.toml))
 SGLANG_PROJECTS := $(filter libs/% services/rollout/,$(filter-out libs/cli/ libs/algorithms/,$(dir $(PROJECTS))))
-EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
+# The tutorial's own names. Nothing of Tetrad depends on them, so they are no part of the workspace.
+TUTORIAL_NAMES := skyrl-train
+EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project))) -e $(TUTORIAL_NAMES)
 # uv does not read pip's configuration: where pip knows a folder of wheels, such as a small CPU build of torch, so shall uv.
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 ifeq ($(strip $(UV_FIND_LINKS)),)
@@ -25,14 +27,14 @@ endif
 TORCH_BACKEND ?= cpu
 TORCH_ARGUMENTS ?= $(if $(UV_FIND_LINKS),,--torch-backend=$(TORCH_BACKEND))
 
-.PHONY: help setup demo test test-long test-docs test-multinode test-node-reward test-sglang test-security check-dashboards check-containers lint typecheck check up down status watch why logs scale plan doctor bench docs docs-site clean dashboards
+.PHONY: help setup demo test test-long test-docs test-tutorial test-multinode test-node-reward test-sglang test-security check-dashboards check-containers lint typecheck check up down status watch why logs scale plan doctor bench docs docs-site clean dashboards
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 setup: $(STAMP)  ## Make the virtual environment (.venv) with everything in it
 
-$(STAMP): $(PROJECTS) constraints.txt dev-requirements.txt
+$(STAMP): $(PROJECTS) $(TUTORIAL_NAMES)/pyproject.toml constraints.txt dev-requirements.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; assert sys.version_info >= (3, 11), "Tetrad needs Python 3.11 or newer; set PYTHON=python3.11"'
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
@@ -58,6 +60,9 @@ test-docs: $(STAMP)  ## Every command and Python block of the pages, as a reader
 
 test-node-reward: $(STAMP)  ## The reward service in Node.js: every rule of the protocol, and graded by it in a real run
 	REQUIRE_NODE=1 $(BIN)/python -m pytest -q tests/e2e/test_node_reward.py tests/integration/test_reward_conformance.py $(PYTEST_ARGUMENTS)
+
+test-tutorial: $(STAMP)  ## Every block of the tutorials, in order, and a table of what they promise (minutes)
+	$(BIN)/python -m pytest -q tests/tutorial $(ARGS) $(PYTEST_ARGUMENTS)
 
 test-multinode: $(STAMP)  ## Two network namespaces as two hosts: ranks, engines and weights across them (needs root; minutes)
 	$(BIN)/python -m pytest -q tests/multinode $(PYTEST_ARGUMENTS)
@@ -85,7 +90,7 @@ lint: $(STAMP)
 	$(BIN)/python tools/lint_dashboards.py
 
 typecheck: $(STAMP)
-	$(BIN)/mypy $(foreach project,$(PROJECTS),-p tetrad_$(notdir $(patsubst %/,%,$(dir $(project))))) -p tetrad
+	$(BIN)/mypy $(foreach project,$(PROJECTS),-p tetrad_$(notdir $(patsubst %/,%,$(dir $(project))))) -p tetrad -p skyrl_train
 
 up: $(STAMP)  ## Start all services in the background (ARGS="--config-path … key=value …")
 	$(TETRAD) up $(ARGS)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
+# Projects beside the workspace: nothing depends on them.
+COMPANIONS: Final = ("skyrl-train",)
 # Import packages whose distribution has another name.
 DISTRIBUTION_OF: Final[Mapping[str, str]] = {
     "yaml": "pyyaml",
@@ -30,6 +32,13 @@ NEEDED_BY_OTHERS: Final[Mapping[tuple[str, str], str]] = {
     ("tetrad-broadcaster", "tetrad-devices"): "senders of weights are programs of it, started by name",
     ("tetrad-rollout", "sglang-kernel"): "sglang asserts this very version and takes what is there",
     ("tetrad-rollout", "flashinfer-python"): "the same",
+    **{
+        ("tetrad-skyrl-train", name): "a command of the tutorial runs it"
+        for name in (
+            *("tetrad-learner", "tetrad-rollout", "tetrad-reward", "tetrad-broadcaster"),
+            *("accelerate", "tensorboard"),
+        )
+    },
 }
 
 
@@ -52,7 +61,8 @@ class Distribution:
 
 def main() -> int:
     """Print every finding; 1 if there is one."""
-    findings = [finding for one in distributions(ROOT) for finding in findings_of(one)]
+    checked = [*distributions(ROOT), *companions(ROOT)]
+    findings = [finding for one in checked for finding in findings_of(one)]
     for finding in findings:
         print(finding, file=sys.stderr)
     return 1 if findings else 0
@@ -62,6 +72,11 @@ def distributions(root: Path) -> list[Distribution]:
     """Return every distribution of the workspace at `root`."""
     files = [*sorted(root.glob("libs/*/pyproject.toml")), *sorted(root.glob("services/*/pyproject.toml"))]
     return [_read(file) for file in files]
+
+
+def companions(root: Path) -> list[Distribution]:
+    """Return what lies beside the workspace at `root`."""
+    return [_read(root / name / "pyproject.toml") for name in COMPANIONS]
 
 
 def _read(file: Path) -> Distribution:

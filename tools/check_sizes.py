@@ -35,7 +35,7 @@ def main() -> int:
 
 def sources(root: Path) -> Iterator[Path]:
     """Yield every Python file of the distributions below `root`."""
-    for pattern in ("libs/*/src", "services/*/src"):
+    for pattern in ("libs/*/src", "services/*/src", "skyrl-train/src"):
         for folder in sorted(root.glob(pattern)):
             yield from sorted(folder.rglob("*.py"))
 

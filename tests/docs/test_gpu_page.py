@@ -35,7 +35,8 @@ def test_every_argument_in_the_table_of_knobs_is_one_that_the_server_is_started_
     rows = re.findall(r"^\| `(?:generator|trainer)\.\S+` \| (.+?) \|", PAGE.split("## Attention")[0], re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)} - {"NAME"}
 
-    settings = engine_settings(loaded("trainer.policy.model.lora.rank=16"), is_colocated=True)
+    config = loaded("trainer.policy.model.lora.rank=16")
+    settings = engine_settings(config, model=Path("model"), is_colocated=True)
     arguments, _why = server_arguments(settings, known=settings.server.extra, capability=HOPPER)
 
     assert len(named) > 10

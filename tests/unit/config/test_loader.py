@@ -146,6 +146,18 @@ def test_eight_gpus_need_two_overrides_and_the_reference_follows(load_tutorial):
     assert any("ref_num_gpus_per_node=4 gives way to" in notice for notice in loaded.notices)
 
 
+def test_in_a_file_the_policys_number_leads_and_the_others_are_announced(load_run):
+    text = (
+        "trainer:\n  placement: {policy_num_gpus_per_node: 8, ref_num_gpus_per_node: 4, critic_num_gpus_per_node: 4}\n"
+    )
+
+    loaded = load_run("generator.num_inference_engines=8", text=text)
+
+    placement = loaded.config.trainer.placement
+    assert (placement.ref_num_gpus_per_node, placement.critic_num_gpus_per_node) == (8, 8)
+    assert sum("=4 gives way to" in notice for notice in loaded.notices) == 2
+
+
 @pytest.mark.parametrize("model", ["ref", "critic"])
 def test_another_number_of_ranks_for_reference_or_critic_is_refused_with_both_keys(load_tutorial, model):
     with pytest.raises(ConfigError) as caught:
@@ -154,6 +166,24 @@ def test_another_number_of_ranks_for_reference_or_critic_is_refused_with_both_ke
     (problem,) = [str(problem) for problem in caught.value.problems]
     assert problem.startswith(f"trainer.placement.{model}_num_gpus_per_node: 2 is not")
     assert "trainer.placement.policy_num_gpus_per_node=4" in problem
+
+
+SPLIT_ENGINES = (
+    "trainer:\n  placement: {colocate_all: true, policy_num_gpus_per_node: 4}\n"
+    "generator: {backend: sglang, num_inference_engines: 4, inference_engine_tensor_parallel_size: 2}\n"
+)
+
+
+def test_in_a_file_split_engines_are_as_many_as_fit_on_the_gpus_that_they_share(load_run):
+    loaded = load_run(text=SPLIT_ENGINES)
+
+    assert loaded.config.generator.num_inference_engines == 2
+    assert any("num_inference_engines=4 gives way to" in notice for notice in loaded.notices)
+
+
+def test_a_number_of_engines_on_the_command_line_does_not_give_way(load_run):
+    with pytest.raises(ConfigError, match="4 ranks are not 4 engines x 2 GPUs"):
+        load_run("generator.num_inference_engines=4", text=SPLIT_ENGINES)
 
 
 def test_reference_and_critic_take_the_policys_ranks_unless_set(load_run):

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from tetrad_config.aliases import canonical
 from tetrad_config.errors import ConfigError, Problem
 from tetrad_config.explain import explained
-from tetrad_config.followers import follow_policy
+from tetrad_config.followers import fit_engines, follow_policy
 from tetrad_config.interpolation import resolved
 from tetrad_config.layer import Layer, Origin, OriginKind, Stack, stacked
 from tetrad_config.notices import notices_of
@@ -139,6 +139,7 @@ def load(
     tree, unresolved = resolved(merged(_defaults(), tree), environ=environ)
     origins = _origins(stack, followed)
     tree, shared, unequal = follow_policy(tree, origins)
+    tree, fitted = fit_engines(tree, origins)
     config, invalid = _validated(tree, origins)
     # What only follows another key fails with it, and is not said twice.
     unresolved = [problem for problem in unresolved if not _is_derived(problem, origins)]
@@ -148,6 +149,6 @@ def load(
     return LoadedConfig(
         config=config,
         origins=MappingProxyType(origins),
-        notices=(*notices, *announced, *shared, *notices_of(config, origins)),
+        notices=(*notices, *announced, *shared, *fitted, *notices_of(config, origins)),
         run_file=run_file,
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from tetrad_config import RolloutSettings, RunConfig
+from tetrad_rollout.model_folder import model_folder_here
 from tetrad_runtime.exits import ConfigFault, ExitCode
 from tetrad_runtime.wiring import check_wiring
 from tetrad_transport.endpoints import check_endpoint
@@ -23,16 +24,14 @@ def check(settings: RolloutSettings, config: RunConfig) -> int:
             check_endpoint(settings.relay, allow_clear_tcp=settings.allow_clear_tcp, has_keys=settings.keys is not None)
         except ValueError as error:
             raise ConfigFault(str(error)) from error
-    model = Path(config.generator.model_name)
+    model = model_folder_here(config.generator.model_name)
     check_model(model)
     print(f"ok: {settings.name} generates with {config.generator.backend} from {model}")
     return ExitCode.OK
 
 
 def check_model(model: Path) -> None:
-    """Raise ConfigFault unless `model` is a folder with a model and its tokenizer."""
-    if not model.is_dir():
-        raise ConfigFault(f"{model} is no folder; trainer.policy.model.path must name a local Hugging Face folder")
+    """Raise ConfigFault unless the folder has a model and its tokenizer."""
     if not (model / MODEL_CONFIG).is_file():
         raise ConfigFault(f"{model} has no {MODEL_CONFIG}; trainer.policy.model.path must name a Hugging Face folder")
     if not any(model.glob(WEIGHTS)):

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 from tetrad_config import RolloutSettings, RunConfig
 from tetrad_config.colocation import shares_gpus
@@ -16,6 +17,7 @@ from tetrad_rollout.engine.protocol import Engine
 from tetrad_rollout.engine_settings import engine_settings, honours_seeds
 from tetrad_rollout.group import Workshop
 from tetrad_rollout.metrics import RolloutMetrics
+from tetrad_rollout.model_folder import model_folder
 from tetrad_rollout.occupation import OccupationClock
 from tetrad_rollout.rendering import Renderer, RenderingError, load_tokenizer
 from tetrad_rollout.rewards import RewardPool
@@ -90,9 +92,10 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
         try:
             # Before anything that takes minutes and memory.
             await links.check()
-            engine = await _engine(config, is_colocated=shares_gpus(config, settings.name))
+            model = await asyncio.to_thread(model_folder, config.generator.model_name)
+            engine = await _engine(config, model, is_colocated=shares_gpus(config, settings.name))
             try:
-                renderer = await asyncio.to_thread(_renderer, config)
+                renderer = await asyncio.to_thread(_renderer, config, model)
                 hello = _hello(settings, config, links.incarnation, port)
                 exporter.parts = _parts(settings, config, engine, renderer, transport, hello, exporter, links)
                 # The time of loading is neither work nor a lack of it.
@@ -109,11 +112,11 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
     return ExitCode.OK
 
 
-async def _engine(config: RunConfig, *, is_colocated: bool) -> Engine:
+async def _engine(config: RunConfig, model: Path, *, is_colocated: bool) -> Engine:
     """The engine, built now; or one that is built when the learner lends its GPUs."""
 
     async def build() -> Engine:
-        settings = engine_settings(config, is_colocated=is_colocated)
+        settings = engine_settings(config, model=model, is_colocated=is_colocated)
         return await asyncio.to_thread(create_engine, config.generator.backend.value, settings)
 
     return LateEngine(build) if is_colocated else await build()
@@ -192,10 +195,10 @@ def _device(
     return DeviceKeeper(engine, keeper, incarnation=incarnation, on_lost=on_lost, on_change=on_change)
 
 
-def _renderer(config: RunConfig) -> Renderer:
+def _renderer(config: RunConfig, model: Path) -> Renderer:
     try:
         return Renderer(
-            load_tokenizer(config.generator.model_name),
+            load_tokenizer(model),
             max_prompt_length=config.trainer.max_prompt_length,
             template_kwargs=config.generator.chat_template_kwargs,
         )

@@ -13,11 +13,11 @@ from tetrad_rollout.engine.server_options import AdapterOptions, ServerOptions
 from tetrad_rollout.weight_keeper import layout_digest
 
 
-def engine_settings(config: RunConfig, *, is_colocated: bool) -> EngineSettings:
-    """What the engine of one replica is made from; its GPUs are those that it sees."""
+def engine_settings(config: RunConfig, *, model: Path, is_colocated: bool) -> EngineSettings:
+    """What the engine of one replica is made from, with the model in that folder; its GPUs are those that it sees."""
     generator = config.generator
     return EngineSettings(
-        model_path=Path(generator.model_name),
+        model_path=model,
         dtype=generator.model_dtype.value,
         num_threads=threads_per_process(config, os.cpu_count() or 1),
         batch=BatchSettings(

@@ -1,0 +1,1 @@
+"""Modules that are called with `python -m`."""

@@ -1,0 +1,1 @@
+"""Tutorials as contracts: every block is executed, and what the text promises is looked up in what happened."""
