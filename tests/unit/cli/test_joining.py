@@ -86,7 +86,10 @@ def test_a_host_whose_key_the_head_does_not_know_is_told_so_and_what_to_copy(key
     environ = {"TETRAD_KEYS": str(strangers.path)}
     said: list[str] = []
 
-    with Head(keys.path) as head, pytest.raises(ConfigFault, match=r"does not admit our key.*; copy private/trainer.key"):
+    with (
+        Head(keys.path) as head,
+        pytest.raises(ConfigFault, match=r"does not admit our key.*; copy private/trainer.key"),
+    ):
         ask_run(head.endpoint, name="host-1", timeout_s=3.0, environ=environ, say=said.append)
 
     assert len(said) == 1

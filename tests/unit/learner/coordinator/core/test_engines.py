@@ -14,9 +14,7 @@ DEMAND = 8
 NAMES = tuple(Incarnation(name) for name in "abcd")
 
 
-def certify(
-    book: EngineBook, name: Incarnation, digest: str, *, is_draining: bool = False, now: float = 0.0
-) -> None:
+def certify(book: EngineBook, name: Incarnation, digest: str, *, is_draining: bool = False, now: float = 0.0) -> None:
     certificate = a_certificate(incarnation=name, digest=digest)
     book.hear(book.engines[name], certificate=certificate, is_draining=is_draining, now=now)
 
