@@ -250,7 +250,7 @@ class WeightKeeper:
         if self._num_misfits == MAX_MISFITS:
             raise ConfigFault(
                 f"the weights of run {self._run} are not of this engine's model, {MAX_MISFITS} times in a row: "
-                f"{error}; learner and rollouts need one trainer.policy.model.path, and the same trainer.policy.model.lora"
+                f"{error}; learner and rollouts need one trainer.policy.model.path and one trainer.policy.model.lora"
             ) from error
 
     async def _update(self, wanted: WantedWeights, receiver: WeightReceiver) -> None:
