@@ -51,6 +51,7 @@ PEERS: Final = {
     "pyzmq_blocking_clear": "bare pyzmq in a blocking loop, in the clear",
     "pyzmq_blocking_curve": "bare pyzmq in a blocking loop, under CURVE",
     "1_engine": "one engine",
+    "alone": "good grades alone",
     "bare_engine": "bare sglang.Engine",
 }
 """What a ratio is to, in words."""
@@ -108,6 +109,7 @@ AIMS: Final = (
     # What the tutorial says of four A100, at best.
     _at_most(r"gsm8k_loop", r"tutorial_step_p50_seconds", 144.0),
     _at_least(r"scaling", r"engines_2_ratio_to_1_engine", 1.9),
+    _at_least(r"rewards.*", r"\w+_beside_hostile_good_grades_ratio_to_alone", 0.9),
     # Flat, but for noise.
     _at_most(r"coordinator", r"\w+_cost_per_lease_at_\d+_replicas_ratio_to_1_replica", 1.5),
 )

@@ -30,6 +30,7 @@ from tetrad_wire.messages.leases import ChatMessage
 
 GRADER: Final = "gsm8k"
 CONFIG: Final = {"mode": "flexible"}
+HOSTILE_TURNS: Final = 6
 WINDOW: Final = 256
 """Grades under way at once, as in `tetrad grade`."""
 QUESTION: Final = ChatMessage("user", "Tom has 6 apples and gets 7 more. How many apples does Tom have now?")
@@ -43,14 +44,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default %(default)s)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="worker processes of a replica")
     parser.add_argument("--hostile", type=int, nargs=2, default=[3000, 600], help="good grades of math and of code")
+    parser.add_argument("--only-hostile", action="store_true", help="leave out the plain loop")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results (default %(default)s)")
     arguments = parser.parse_args()
     configure(service="benchmark", level="error")
-    metrics = asyncio.run(measure(arguments.grades, arguments.rounds, arguments.workers))
+    metrics: dict[str, float] = {}
+    if not arguments.only_hostile:
+        metrics |= asyncio.run(measure(arguments.grades, arguments.rounds, arguments.workers))
     math, code = arguments.hostile
-    metrics |= asyncio.run(rewards_hostile.measure({"math": math, "code": code}, min(3, arguments.rounds)))
+    metrics |= asyncio.run(rewards_hostile.measure({"math": math, "code": code}, HOSTILE_TURNS))
     path = write_results(
-        "rewards", metrics, packages=("tetrad-reward", "msgspec", "math-verify"), folder=arguments.results
+        "rewards-hostile" if arguments.only_hostile else "rewards",
+        metrics,
+        packages=("tetrad-reward", "msgspec", "math-verify"),
+        folder=arguments.results,
     )
     print(path.read_text(encoding="utf-8"))
 

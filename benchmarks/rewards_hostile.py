@@ -1,13 +1,14 @@
 """What hostile responses cost the good ones: grades per second with one hostile response in a hundred, against none.
 
-Two workers, math and code by turns. Programs have one second of CPU time for a test. Part of `rewards`.
+Two workers, math and code. Alone and beside take many short turns, so that a busy machine troubles both alike; every
+kind of hostile response has its turn, and the sums are compared. Programs have one second of CPU time for a test. Part
+of `rewards`.
 """
 
 import asyncio
 import json
-import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle, islice
 from typing import Final
 
@@ -48,24 +49,25 @@ async def measure(grades: Mapping[str, int], rounds: int) -> dict[str, float]:
         for grader, number in grades.items():
             loaded = await workers.load(grader, reference=grader, config=CONFIGS[grader])
             assert isinstance(loaded, Loaded), loaded
-            await good_per_s(workers, grader, number // 10, hostile=())
-            turns = [await a_turn(workers, grader, number) for _ in range(rounds)]
-            metrics[f"{grader}_good_grades_per_s"] = statistics.median(alone for alone, _ in turns)
-            metrics[f"{grader}_good_grades_per_s_beside_hostile"] = statistics.median(beside for _, beside in turns)
-            ratio = statistics.median(beside / alone for alone, beside in turns)
-            metrics[f"{grader}_good_grades_beside_hostile_ratio_to_alone"] = ratio
+            await good_seconds(workers, grader, ONE_IN, hostile=())
+            size = number // rounds
+            kinds = cycle(HOSTILE[grader])
+            turns = [await a_turn(workers, grader, size, islice(kinds, size // ONE_IN)) for _ in range(rounds)]
+            alone, beside = (sum(seconds) for seconds in zip(*turns, strict=True))
+            metrics[f"{grader}_good_grades_per_s"] = size * rounds / alone
+            metrics[f"{grader}_beside_hostile_good_grades_per_s"] = size * rounds / beside
+            metrics[f"{grader}_beside_hostile_good_grades_ratio_to_alone"] = alone / beside
     return metrics
 
 
-async def a_turn(workers: Workers, grader: str, number: int) -> tuple[float, float]:
-    """Measure both, one after the other."""
-    hostile = tuple(islice(cycle(HOSTILE[grader]), number // ONE_IN))
-    alone = await good_per_s(workers, grader, number, hostile=())
-    return alone, await good_per_s(workers, grader, number, hostile=hostile)
+async def a_turn(workers: Workers, grader: str, number: int, hostile: Iterable[str]) -> tuple[float, float]:
+    """Seconds alone and beside the hostile ones, one after the other."""
+    alone = await good_seconds(workers, grader, number, hostile=())
+    return alone, await good_seconds(workers, grader, number, hostile=tuple(hostile))
 
 
-async def good_per_s(workers: Workers, grader: str, number: int, *, hostile: Sequence[str]) -> float:
-    """Grade `number` good responses with the hostile ones among them, evenly spread."""
+async def good_seconds(workers: Workers, grader: str, number: int, *, hostile: Sequence[str]) -> float:
+    """Grade `number` good responses with the hostile ones among them, evenly spread; return how long it takes."""
     opening = Opening(grader=grader, messages=(), extras={"reward_spec": {"ground_truth": TRUTHS[grader]}})
     window = asyncio.Semaphore(WINDOW)
 
@@ -82,4 +84,4 @@ async def good_per_s(workers: Workers, grader: str, number: int, *, hostile: Seq
     async with asyncio.TaskGroup() as tasks:
         for response in responses:
             tasks.create_task(grade(response))
-    return number / (time.perf_counter() - started)
+    return time.perf_counter() - started

@@ -5,14 +5,13 @@ is made from Debian's packages. Containers share the host's network and process 
 image holds all that its service needs, runs as its numeric user, and that the services find and trust each other with
 the keys and the run file of `deploy/compose/prepare.sh`.
 
-    python tools/check_containers.py [--base IMAGE] [--steps 3] [--keep]
+    python tools/check_containers.py [--base IMAGE] [--steps 3] [--keep] [--built]
 
 Without --base a Debian with Python is made by debootstrap. Needs root, buildah, and debootstrap without --base.
 """
 
 import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -42,14 +41,17 @@ def main() -> int:
     parser.add_argument("--base", help="image with Python 3.11 or 3.12; default: Debian, made by debootstrap")
     parser.add_argument("--steps", type=int, default=3, help="training steps (default 3)")
     parser.add_argument("--keep", action="store_true", help="keep the images")
+    parser.add_argument("--built", action="store_true", help="take the images that an earlier --keep left")
     arguments = parser.parse_args()
-    for program in ("buildah", *(() if arguments.base else ("debootstrap",))):
+    needs_base = not (arguments.base or arguments.built)
+    for program in ("buildah", *(("debootstrap",) if needs_base else ())):
         if shutil.which(program) is None:
             print(f"{program} is not installed: apt-get install {program}", file=sys.stderr)
             return 1
-    base = arguments.base or made_base()
-    for service in ("learner", *SERVICES):
-        build(service, base)
+    if not arguments.built:
+        base = arguments.base or made_base()
+        for service in ("learner", *SERVICES):
+            build(service, base)
     with tempfile.TemporaryDirectory(prefix="tetrad-containers-") as folder:
         try:
             code = run(Path(folder), steps=arguments.steps)
@@ -111,17 +113,19 @@ def run(folder: Path, *, steps: int) -> int:
     keys, outputs = folder / "keys", folder / "outputs"
     for path in (keys, outputs):
         path.mkdir()
-    mounts = {str(keys): "/keys", str(outputs): "/outputs", str(COMPOSE / "prepare.sh"): "/prepare.sh"}
+    # As a container engine would have it, but that all share one address.
+    hosts = folder / "hosts"
+    hosts.write_text(f"127.0.0.1 localhost learner {' '.join(SERVICES)}\n")
+    shared = {str(outputs): "/outputs", str(hosts): "/etc/hosts:ro"}
+    mounts = {**shared, str(keys): "/keys", str(COMPOSE / "prepare.sh"): "/prepare.sh"}
     order = f"+experiment=demo trainer.max_steps={steps} trainer.eval_interval=-1 trainer.eval_before_train=false"
     finished(start("learner", ["sh", "/prepare.sh"], mounts, {"RUN": order}, user="0:0"), timeout_s=RUN_S)
     services: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
     processes = {}
     for index, name in enumerate(("learner", *SERVICES)):
         service = services[name]
-        mounts = {str(keys / name): "/keys", str(outputs): "/outputs"}
-        told = {"TETRAD_METRICS_PORT": str(9100 + index)}
-        for key, value in service["environment"].items():
-            told[key] = re.sub(r"^tcp://learner:", f"tcp://{address()}:", value)
+        mounts = {**shared, str(keys / name): "/keys"}
+        told = {**service["environment"], "TETRAD_METRICS_PORT": str(9100 + index)}
         words = [word.replace("$$", "$") for word in service["entrypoint"]]
         processes[name] = start(name, words, mounts, told)
     try:
@@ -138,12 +142,11 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a command in a container of its own."""
     container = buildah("from", f"localhost/tetrad-{image}", timeout_s=BUILD_S)
-    # A container engine gives each its own; chroot isolation gives none.
-    mounts = {**mounts, "/etc/hosts": "/etc/hosts:ro"}
-    options = [word for there, here in mounts.items() for word in ("-v", f"{there}:{here}")]
+    options = ["--network", "host", "--no-hosts", "--hostname", image]
+    options += [word for there, here in mounts.items() for word in ("-v", f"{there}:{here}")]
     options += [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
     options += ["--user", user] if user else []
-    return subprocess.Popen(["buildah", "run", "--network", "host", *options, container, "--", *words], env=ENVIRONMENT)
+    return subprocess.Popen(["buildah", "run", *options, container, "--", *words], env=ENVIRONMENT)
 
 
 def finished(process: subprocess.Popen[bytes], *, timeout_s: float) -> int:
@@ -161,11 +164,6 @@ def remove_containers() -> None:
     ours = [line.split()[0] for line in made if "localhost/tetrad-" in line]
     if ours:
         buildah("rm", *ours)
-
-
-def address() -> str:
-    """Of this host, as `hostname -i` says in a container that shares its network."""
-    return subprocess.run(["hostname", "-i"], text=True, capture_output=True, check=True, timeout=10).stdout.split()[0]
 
 
 if __name__ == "__main__":

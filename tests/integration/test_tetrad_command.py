@@ -109,7 +109,8 @@ def test_ctrl_c_drains_a_foreground_run(shell):
 def test_a_run_in_the_background_from_up_to_down(shell):
     up = shell.run("up", "--no-monitoring")
     assert up.returncode == 0, up.stderr
-    assert "logs in" in up.stderr
+    assert up.stderr.count("logs in") == 1
+    assert "logs in" in (shell.folder / "outputs/demo-endless/logs/launcher.log").read_text()
 
     rows = shell.rows()
     assert list(rows) == ["learner", "broadcaster", "reward-0", "rollout-0"]
@@ -126,7 +127,8 @@ def test_a_run_in_the_background_from_up_to_down(shell):
     assert "rollout-2 | " in logs
     assert "learner   | " not in logs
 
-    pids = [row["instance"]["pid"] for row in shell.rows().values()]
+    status = json.loads(shell.run("status", "--json").stdout)
+    pids = [status["pid"], *(row["instance"]["pid"] for row in status["rows"])]
     down = shell.run("down")
     assert (down.returncode, down.stdout) == (0, "draining demo-endless\ndemo-endless is down\n")
     assert not any(is_alive(pid) for pid in pids)

@@ -106,13 +106,15 @@ class Site:
         except OSError:
             return ""
 
+    def metric(self, role: str, series: str) -> float:
+        lines = [line for line in self.page(role).splitlines() if line.startswith(f"{series} ")]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
     def refusals(self, role: str, reason: str) -> float:
-        series = f'tetrad_zmq_refusals_total{{endpoint="{role}",reason="{reason}"}} '
-        return sum(float(line.removeprefix(series)) for line in self.page(role).splitlines() if line.startswith(series))
+        return self.metric(role, f'tetrad_zmq_refusals_total{{endpoint="{role}",reason="{reason}"}}')
 
     def received(self, role: str) -> float:
-        series = f'tetrad_zmq_messages_total{{direction="received",endpoint="{role}"}} '
-        return sum(float(line.removeprefix(series)) for line in self.page(role).splitlines() if line.startswith(series))
+        return self.metric(role, f'tetrad_zmq_messages_total{{direction="received",endpoint="{role}"}}')
 
     def log(self, role: str) -> str:
         return (self.folder / f"{role}.log").read_text()

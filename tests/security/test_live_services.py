@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from security.site import LISTENERS, PATIENCE_S, Site, a_peer
-from tetrad_testing.builders import a_hello, a_publication, a_pull, a_turn
+from tetrad_testing.builders import a_hello, a_publication, a_pull, a_return, a_sample, a_turn
 from tetrad_testing.fuzz import throw_noise
 from tetrad_transport import DeadlineError, RefusedError
 from tetrad_transport.doorway import MAX_STRANGERS
@@ -126,6 +126,19 @@ async def test_nobody_speaks_for_the_process_of_another_key(site):
 
     assert isinstance(answer.body, Desired)
     await told(site, "coordinator", "wrong_session")
+
+
+@pytest.mark.parametrize("nonce", ["", "0123456789abcdef", "ÿ" * 16], ids=["none", "guessed", "not_ascii"])
+async def test_a_lease_is_filled_and_given_back_only_by_whom_it_was_given_to(site, nonce):
+    forged = 'tetrad_learner_samples_total{outcome="forged"}'
+    num_samples, num_returns = site.metric("coordinator", forged), site.log("coordinator").count("lease_return_forged")
+    async with a_good_peer(site, "coordinator") as peer:
+        peer.connection.send_nowait(a_return(nonce=nonce))
+        peer.connection.send_nowait(a_sample(nonce=nonce, incarnation=Incarnation(new_incarnation())))
+
+        await asyncio.to_thread(site.until, lambda: site.metric("coordinator", forged) > num_samples, "it is counted")
+
+    assert site.log("coordinator").count("lease_return_forged") == num_returns + 1
 
 
 @everywhere

@@ -15,6 +15,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 from matplotlib import pyplot
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -122,8 +123,17 @@ def _draw_graph(axes: Axes, one: Drawn, *, span: tuple[float, float]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _at: f"{seconds:.0f} s"))
     for spine in ("top", "right"):
         axes.spines[spine].set_visible(False)
-    if len(names) <= MAX_LEGENDS:
-        axes.legend(fontsize=5.5, loc="best", frameon=False, ncols=1 + len(names) // 5)
+    handles = _told(one, axes)
+    if len(handles) <= MAX_LEGENDS:
+        axes.legend(handles=handles, fontsize=5.5, loc="best", frameon=False, ncols=1 + len(handles) // 5)
+
+
+def _told(one: Drawn, axes: Axes) -> list[Artist]:
+    """What the legend names: every series; of many those alone that are not zero all the time."""
+    handles, _ = axes.get_legend_handles_labels()
+    if len(handles) <= MAX_LEGENDS:
+        return list(handles)
+    return [handle for handle, (_, line) in zip(handles, one.lines, strict=True) if any(line.values)]
 
 
 def _is_stacked(one: Drawn) -> bool:

@@ -74,7 +74,6 @@ GLANCE: Final = Row(
     ),
 )
 
-# What the learner waits for, once there is a metric of it, is one more panel here.
 TIME: Final = Row(
     "Where the time goes",
     (
@@ -87,20 +86,7 @@ TIME: Final = Row(
                 "{{phase}}",
             ),
             kind=Kind.STACKED,
-        ),
-        panel(
-            "Engines",
-            "Share of the time: work under way, paused for weights or asleep, or ready without work.",
-            "percentunit",
-            (f"avg by (state) (rate({series('tetrad_rollout_time_seconds_total')}[$__rate_interval]))", "{{state}}"),
-            kind=Kind.STACKED,
-        ),
-        panel(
-            "Staleness of trained samples",
-            "Steps between the oldest weights of a sample and those that its step began with.",
-            "short",
-            (quantile(0.5, "tetrad_learner_sample_staleness_steps"), "p50"),
-            (quantile(0.99, "tetrad_learner_sample_staleness_steps"), "p99"),
+            width=6,
         ),
         panel(
             "What the learner waits for",
@@ -108,6 +94,23 @@ TIME: Final = Row(
             "s",
             (f"max by (reason) ({series('tetrad_learner_wait_seconds')})", "{{reason}}"),
             kind=Kind.STACKED,
+            width=6,
+        ),
+        panel(
+            "Engines",
+            "Share of the time: work under way, paused for weights or asleep, or ready without work.",
+            "percentunit",
+            (f"avg by (state) (rate({series('tetrad_rollout_time_seconds_total')}[$__rate_interval]))", "{{state}}"),
+            kind=Kind.STACKED,
+            width=6,
+        ),
+        panel(
+            "Staleness of trained samples",
+            "Steps between the oldest weights of a sample and those that its step began with.",
+            "short",
+            (quantile(0.5, "tetrad_learner_sample_staleness_steps"), "p50"),
+            (quantile(0.99, "tetrad_learner_sample_staleness_steps"), "p99"),
+            width=6,
         ),
     ),
 )

@@ -84,9 +84,31 @@ def test_a_host_whose_key_the_head_does_not_know_is_told_so_and_what_to_copy(key
     strangers.init()
     files.write_public(strangers.public_path("coordinator"), files.read_public(keys.public_path("coordinator")))
     environ = {"TETRAD_KEYS": str(strangers.path)}
+    said: list[str] = []
 
-    with Head(keys.path) as head, pytest.raises(ConfigFault, match=r"does not admit our key; copy private/trainer.key"):
-        ask_run(head.endpoint, name="host-1", timeout_s=3.0, environ=environ)
+    with (
+        Head(keys.path) as head,
+        pytest.raises(ConfigFault, match=r"does not admit our key.*; copy private/trainer.key"),
+    ):
+        ask_run(head.endpoint, name="host-1", timeout_s=3.0, environ=environ, say=said.append)
+
+    assert len(said) == 1
+    assert said[0].endswith("host-1 tries again for 3 s")
+
+
+def test_a_key_that_is_turned_away_is_told_at_once_and_may_be_admitted_later(keys, tmp_path):
+    write_share(keys, "agent", tmp_path / "agent")
+    environ = {"TETRAD_KEYS": str(tmp_path / "agent")}
+    admitted, put_aside = keys.public_path("trainer"), tmp_path / "trainer.key"
+    admitted.rename(put_aside)
+
+    def admit(_text: str) -> None:
+        put_aside.rename(admitted)
+
+    with Head(keys.path) as head:
+        run = ask_run(head.endpoint, name="host-1", timeout_s=20.0, environ=environ, say=admit)
+
+    assert run == a_run_description()
 
 
 def test_a_host_whose_key_is_for_others_is_told_so(keys, tmp_path):

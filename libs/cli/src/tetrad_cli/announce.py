@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -22,11 +22,22 @@ class Pipe:
     """The writing end, in the background launcher."""
 
     descriptor: int
+    early: list[str] | None = field(default_factory=list)
+    """Said before there was a log, while the terminal is the listener's too; None once there is one."""
 
     def say(self, text: str) -> None:
         """Hand a notice over while somebody listens; it is in the launcher's log in any case."""
-        to_terminal(text)
+        if self.early is None:
+            to_terminal(text)
+        else:
+            self.early.append(text)
         self._send({"say": text})
+
+    def logged(self) -> None:
+        """Note that what is printed goes into the log from now on."""
+        early, self.early = self.early or [], None
+        for text in early:
+            to_terminal(text)
 
     def up(self) -> None:
         """Say that the run is up; nobody listens after that."""

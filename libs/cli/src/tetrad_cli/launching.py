@@ -32,6 +32,7 @@ def launch_run(
     *,
     announce: Callable[[str], None],
     on_up: Callable[[], None] = lambda: None,
+    on_logged: Callable[[], None] = lambda: None,
     beside: Callable[[asyncio.Event], Awaitable[None]] | None = None,
     is_background: bool = False,
     is_monitored: bool = False,
@@ -53,6 +54,7 @@ def launch_run(
         log_path = prepared.run_dir / "logs" / LAUNCHER_LOG
         log_path.parent.mkdir(exist_ok=True)
         _log_to(log_path, is_background=is_background)
+        on_logged()
         for notice in monitoring.notices():
             announce(f"note: {notice}")
 

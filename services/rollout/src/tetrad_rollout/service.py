@@ -137,9 +137,9 @@ class RolloutService:
         if lease.token in self._held:
             return
         if self._is_draining or self._shop is None or self._tasks is None:
-            self._return(lease.token, FailureKind.INFRA, "this replica is leaving")
+            self._return(lease, FailureKind.INFRA, "this replica is leaving")
         elif len(self._held) >= self._credit:
-            self._return(lease.token, FailureKind.INFRA, f"{self._credit} leases are held; that is the credit")
+            self._return(lease, FailureKind.INFRA, f"{self._credit} leases are held; that is the credit")
         else:
             job = GroupJob(lease, self._shop)
             self._held[lease.token] = _Held(job, self._tasks.create_task(self._work(job)))
@@ -159,7 +159,7 @@ class RolloutService:
             self._metrics.group_seconds.observe(time.monotonic() - job.started_at)
         if failure is not None:
             log.warning("lease_failed", token=token, draw=job.lease.draw, reason=str(failure))
-            self._return(token, failure.kind, str(failure))
+            self._return(job.lease, failure.kind, str(failure))
 
     def _note_held(self) -> None:
         self._metrics.queued.set(len(self._held))
@@ -175,9 +175,9 @@ class RolloutService:
         if held is not None:
             held.task.cancel()
 
-    def _return(self, token: Token, kind: FailureKind, reason: str) -> None:
+    def _return(self, lease: LeaseGranted, kind: FailureKind, reason: str) -> None:
         assert self._member is not None
-        self._member.send(LeaseReturned(token=token, kind=kind, reason=reason[:500]))
+        self._member.send(LeaseReturned(token=lease.token, nonce=lease.nonce, kind=kind, reason=reason[:500]))
 
     # ---- samples
 
@@ -204,9 +204,9 @@ class RolloutService:
         tasks = [held.task for held in self._held.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=DRAIN_S)
-        for token in list(self._held):
+        for token, held in list(self._held.items()):
             self._cancel(token)
-            self._return(token, FailureKind.INFRA, "this replica is leaving")
+            self._return(held.job.lease, FailureKind.INFRA, "this replica is leaving")
         while len(self.outbox) and time.monotonic() < deadline:  # noqa: ASYNC110 - acks come as messages
             await asyncio.sleep(0.05)
         self._member.leave("drained")

@@ -1,12 +1,14 @@
 """Keeps the engine on the wanted policy version and holds its certificate.
 
 Stages while the engine serves, switches at a token boundary, certifies. Whatever fails is tried again while it is
-still wanted; an engine that cannot follow within the timeout says so, and the others go on without it.
+still wanted, less and less often; an engine that cannot follow within the timeout says so, and the others go on without
+it. One whose model is not that of the weights gives up.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -14,13 +16,15 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tetrad_rollout.engine.errors import EngineError
+from tetrad_rollout.engine.errors import EngineError, LayoutError
 from tetrad_rollout.engine.protocol import CommitReport, Engine, WeightLayout
 from tetrad_rollout.engine.update import commit_weights, prove_weights
 from tetrad_rollout.occupation import OccupationClock
 from tetrad_rollout.weights.errors import FetchError, SyncDeadlineError
 from tetrad_rollout.weights.nccl import Nccl
 from tetrad_rollout.weights.receiver import PREFERRED, WeightReceiver
+from tetrad_runtime.backoff import Backoff
+from tetrad_runtime.exits import ConfigFault
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Connection, PublicKey, Transport
 from tetrad_weights.digest import DigestAlgorithm
@@ -42,7 +46,10 @@ from tetrad_wire.messages.weights import Canary, DeviceHandle, Manifest, TensorS
 
 log = get_logger(__name__)
 
-RETRY_S: Final = 0.5
+# The limit is what a broadcaster that came back is noticed late by.
+RETRY: Final = Backoff(first_s=0.5, limit_s=5.0)
+# A layout that does not fit the model will not fit it later; more than one attempt, since a message may be damaged.
+MAX_MISFITS: Final = 3
 # Of a failed attempt's reason, in each heartbeat until the next.
 MAX_PROBLEM: Final = 300
 
@@ -120,6 +127,7 @@ class WeightKeeper:
         self._changed = asyncio.Event()
         self._canary: Canary | None = None
         self._phase, self._phase_since, self._problem = WeightPhase.WAITING, time.monotonic(), ""
+        self._num_misfits = 0
         self.certificate: Certificate | None = None
         self.links = LinkStatistics()
 
@@ -140,13 +148,24 @@ class WeightKeeper:
             self._changed.set()
 
     async def run(self) -> None:
-        """Update whenever something newer is wanted, until cancelled."""
+        """Update whenever something newer is wanted, until cancelled.
+
+        Raises ConfigFault where the weights are of another model than the engine's.
+        """
         while True:
             await self._changed.wait()
             self._changed.clear()
-            while not self.is_current:
+            num_failures = 0
+            while not self.is_current and not self._changed.is_set():
                 if not await self._try_once():
-                    await asyncio.sleep(RETRY_S)
+                    await self._pause(RETRY.delay_s(num_failures))
+                    num_failures += 1
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until something else is wanted."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
     async def close(self) -> None:
         """End the processes that bring weights, where there are any."""
@@ -221,6 +240,7 @@ class WeightKeeper:
             self._note_failure(wanted, error)
             return False
         self._problem = ""
+        self._num_misfits = 0
         return True
 
     def _note_failure(self, wanted: WantedWeights, error: Exception) -> None:
@@ -228,6 +248,7 @@ class WeightKeeper:
         self._problem = f"{type(error).__name__}: {error}"
         self._enter(WeightPhase.WAITING)
         log.warning("weight_update_failed", version=wanted.version, error=self._problem)
+        self._note_misfit(error)
 
     def _late(self, wanted: WantedWeights, receiver: WeightReceiver) -> SyncDeadlineError:
         """Say what took so long, and with whom."""
@@ -240,6 +261,15 @@ class WeightKeeper:
             seconds=time.monotonic() - self._phase_since,
             at=f"{receiver.at} at {self._relay or self._broadcaster}" if is_fetching else "waiting for its own engine",
         )
+
+    def _note_misfit(self, error: Exception) -> None:
+        """Raise ConfigFault after the last attempt with weights that are not of the engine's model."""
+        self._num_misfits = self._num_misfits + 1 if isinstance(error, LayoutError) else 0
+        if self._num_misfits == MAX_MISFITS:
+            raise ConfigFault(
+                f"the weights of run {self._run} are not of this engine's model, {MAX_MISFITS} times in a row: "
+                f"{error}; learner and rollouts need one trainer.policy.model.path and one trainer.policy.model.lora"
+            ) from error
 
     async def _update(self, wanted: WantedWeights, receiver: WeightReceiver) -> None:
         if self.committed_digest != wanted.digest:
@@ -311,6 +341,7 @@ class WeightKeeper:
 
     def _connect(self, endpoint: str, key: PublicKey) -> None:
         self._broadcaster = endpoint
+        self._changed.set()
         connection = self._transport.connect(endpoint, name=self._name, server_key=key)
         former, self._connection = self._connection, connection
         if former is not None:

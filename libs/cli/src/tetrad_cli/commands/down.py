@@ -40,9 +40,11 @@ def main(argv: Sequence[str]) -> int:
 
 def stop(run_dir: Path, *, deadline_s: float) -> int:
     """Stop the run; return 0 when it drained, 75 when it had to be killed."""
+    from tetrad_cli.launch.claim import holder_of
     from tetrad_cli.launch.control import ControlError, Request, ask
     from tetrad_runtime.exits import ExitCode
 
+    launcher = holder_of(run_dir)
     print(f"draining {run_dir.name}")
     try:
         asyncio.run(ask(run_dir, Request(op="down"), deadline_s=min(10.0, deadline_s)))
@@ -50,6 +52,9 @@ def stop(run_dir: Path, *, deadline_s: float) -> int:
         print(error, file=sys.stderr)
         _signal_launcher(run_dir, signal.SIGTERM)
     if _is_free_within(run_dir, deadline_s):
+        if launcher is not None:
+            # It has let go of everything, and ends within moments.
+            _wait_for_the_dead([launcher.pid])
         print(f"{run_dir.name} is down")
         return 0
     _kill(run_dir)

@@ -93,6 +93,7 @@ def _in_background(options: RunOptions, arguments: argparse.Namespace) -> int:
             prepared,
             announce=pipe.say,
             on_up=pipe.up,
+            on_logged=pipe.logged,
             is_background=True,
             is_monitored=arguments.monitoring,
         )

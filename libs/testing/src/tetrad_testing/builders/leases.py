@@ -56,6 +56,7 @@ def a_return(**changes: Changes) -> leases.LeaseReturned:
         "token": Token(5),
         "kind": leases.FailureKind.INFRA,
         "reason": "the engine stopped",
+        "nonce": "nonce-5",
     }
     return leases.LeaseReturned(**fields | changes)
 

@@ -146,6 +146,8 @@ class LeaseReturned(msgspec.Struct, frozen=True, kw_only=True):
     """What happened, for the log and the evidence."""
     indices: tuple[int, ...] = ()
     """Samples that failed; empty means all that are missing."""
+    nonce: str = ""
+    """Of the lease; the return of a lease that the sender was not given is disregarded."""
 
 
 class LeaseRevoked(msgspec.Struct, frozen=True, kw_only=True):

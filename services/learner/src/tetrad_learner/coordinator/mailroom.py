@@ -15,7 +15,7 @@ from tetrad_learner.coordinator.tasks import Tasks
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Listener, PeerFullError, PeerGoneError, PeerId
 from tetrad_wire.ids import Incarnation, Token
-from tetrad_wire.messages.leases import LeaseRevoked, SampleAck, SampleFinished, SamplesAcknowledged
+from tetrad_wire.messages.leases import LeaseReturned, LeaseRevoked, SampleAck, SampleFinished, SamplesAcknowledged
 from tetrad_wire.messages.membership import RanksOrder, RunDescribed
 
 log = get_logger(__name__)
@@ -46,9 +46,9 @@ class Mailroom:
         digest = hmac.new(self._secret, str(token).encode(), hashlib.sha256).hexdigest()
         return digest[:_NONCE_HEX_DIGITS]
 
-    def is_genuine(self, sample: SampleFinished) -> bool:
-        """Whether the sample's sender was given the lease it names."""
-        return hmac.compare_digest(sample.nonce, self.nonce(sample.token))
+    def is_genuine(self, message: SampleFinished | LeaseReturned) -> bool:
+        """Whether the sender was given the lease that the message names."""
+        return hmac.compare_digest(message.nonce.encode(), self.nonce(message.token).encode())
 
     def expect_answer(self, peer: PeerId, answer: Answer) -> None:
         """Remember who sent a sample; its acknowledgement goes there."""

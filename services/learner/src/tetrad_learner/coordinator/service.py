@@ -133,6 +133,8 @@ class Coordinator:
             case LeasesRenewed():
                 progress = dict(zip(body.tokens, body.progress, strict=False))
                 self._renew(body.incarnation, progress)
+            case LeaseReturned() if not self._performer.mailroom.is_genuine(body):
+                log.warning("lease_return_forged", token=body.token)
             case LeaseReturned():
                 log.info("lease_returned", token=body.token, kind=body.kind.value, reason=body.reason)
                 self._handle(ev.LeaseGivenBack(now=self._now(), token=body.token, kind=body.kind, reason=body.reason))

@@ -55,7 +55,7 @@ class Core:
         self.out = Outcome()
         self.groups = GroupBook(self.out)
         self.leases = LeaseBook(self.out, epoch)
-        self.engines = EngineBook()
+        self.engines = EngineBook(demand=(config.max_staleness + 1) * config.batch_size)
         self.steps = StepBook(self.out)
         self.versions = VersionBook(self.out)
         self.device = DeviceLease(self.out, is_shared=config.is_colocated, timeout_s=config.stall_timeout_s)
@@ -601,7 +601,7 @@ class Core:
         if wanted is None or not self.device.may_grant:
             return
         for lane in (Lane.EVAL, Lane.TRAIN):
-            room = self.engines.room(wanted.digest) if self.groups.unleased[lane] else 0
+            room = self.engines.room(wanted.digest, now) if self.groups.unleased[lane] else 0
             if room == 0 or (lane is Lane.TRAIN and not self._may_lease()):
                 continue
             for group in self.groups.ready(lane, now, limit=room):
@@ -611,7 +611,7 @@ class Core:
 
     def _draw_and_lease(self, wanted: Version, now: float) -> None:
         while not self.state.is_over and self._may_draw() and self._may_lease():
-            if not self.engines.room(wanted.digest):
+            if not self.engines.room(wanted.digest, now):
                 return
             if self.grader_of(training(self.groups.cursor), "") is None:
                 return
@@ -639,7 +639,7 @@ class Core:
         return is_needed and admitted < (self.config.max_staleness + 1) * batch
 
     def _lease(self, group: Group, wanted: Version, now: float) -> None:
-        engine = self.engines.choose(wanted.digest, avoided=group.avoided)
+        engine = self.engines.choose(wanted.digest, avoided=group.avoided, now=now)
         grader = self.grader_of(group.key, group.grader_version if group.num_filled else "")
         if engine is None or grader is None or not self._pin_grader(group, grader):
             return
