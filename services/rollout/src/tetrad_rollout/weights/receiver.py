@@ -9,6 +9,7 @@ for the next version, since asking costs one round trip and what was out of reac
 """
 
 import asyncio
+import itertools
 import random
 import sys
 import time
@@ -121,6 +122,7 @@ class WeightReceiver:
         }
         self._nccl = nccl or Nccl(incarnation=incarnation, replica=replica)
         self._nccl.ask_by(self._request)
+        self._pulls = itertools.count(1)
         self._passed_over: dict[WeightTransport, str] = {}
         self._statistics = ReceiverStatistics()
         self._is_fetching = asyncio.Lock()
@@ -283,6 +285,7 @@ class WeightReceiver:
             pid_space=pid_space(),
             transports=tuple(transports),
             group=self._nccl.link.group if self._nccl.link else "",
+            attempt=next(self._pulls),
         )
         reply = await self._request(question, timeout_s=max(0.0, timeout_s), resend_s=RESEND_S)
         match reply:
