@@ -182,7 +182,7 @@ async def measure(arguments: argparse.Namespace, metrics: dict[str, float]) -> l
 async def started(shape: str, arguments: argparse.Namespace, folder: Path, stack: contextlib.AsyncExitStack) -> Pair:
     """The three processes of a shape, ready."""
     here = folder / shape
-    here.mkdir()
+    here.mkdir(mode=0o700)  # sockets are made in it
     model = arguments.models / f"random-{shape}"
     maker = await asyncio.create_subprocess_exec(
         sys.executable, FOLDER / "engine_models.py", shape, arguments.smollm2, model

@@ -27,8 +27,11 @@ from tetrad_weights.group_orders import (
     Phase,
     Ready,
     Receive,
+    ReceivePart,
     Send,
     ToHost,
+    answer_in,
+    line_of,
 )
 from tetrad_wire.messages.groups import GroupSide
 
@@ -44,6 +47,7 @@ FIRST_PHASE: Final[Mapping[type[Order], Phase]] = {
     Form: Phase.CONNECT,
     Send: Phase.MEMORY,
     Receive: Phase.MEMORY,
+    ReceivePart: Phase.MEMORY,
     Clone: Phase.MEMORY,
     Export: Phase.MEMORY,
     ToHost: Phase.MEMORY,
@@ -61,7 +65,6 @@ class GroupChild:
     def __init__(self, process: asyncio.subprocess.Process, *, peer: str) -> None:
         self._process = process
         self._peer = peer
-        self._decoder = msgspec.json.Decoder(Answer)
         self._at = At(phase=Phase.START)
         self._is_asking = asyncio.Lock()
         self.side = GroupSide(backend="")
@@ -147,7 +150,7 @@ class GroupChild:
         # What it was about before is not what it will hang in.
         self._at = At(phase=FIRST_PHASE[type(order)])
         assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode(order) + b"\n")
+        self._process.stdin.write(line_of(order))
         return await self._answered(expected, timeout_s=timeout_s, began=began)
 
     async def _answered(self, expected: type[A], *, timeout_s: float, began: float | None = None) -> A:
@@ -174,7 +177,7 @@ class GroupChild:
         """The next answer that is not progress; None at the end."""
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
-            answer: Answer = self._decoder.decode(line)
+            answer = answer_in(line)
             if not isinstance(answer, At):
                 return answer
             self._at = answer

@@ -19,7 +19,14 @@ from tetrad_runtime.group_child import GroupChild
 from tetrad_telemetry.logs import get_logger
 from tetrad_weights.errors import GroupBrokenError, GroupUnusableError, TransportUnusableError
 from tetrad_weights.group_orders import Form, Formed, Listen, Listening, Moved, Send
-from tetrad_weights.group_sides import BUCKET_BYTES, GLOO, child_environment, difference, overridden
+from tetrad_weights.group_sides import (
+    BUCKET_BYTES,
+    GLOO,
+    HOST_BUCKET_BYTES,
+    child_environment,
+    difference,
+    overridden,
+)
 from tetrad_weights.owners import Process
 from tetrad_wire.ids import Incarnation, PolicyVersion
 from tetrad_wire.messages.groups import FollowSending, FormGroup, GroupOpened, GroupRefused, SendingEnded
@@ -215,14 +222,14 @@ class Senders:
         )
         if found := difference(child.side, question.side):
             raise GroupUnusableError(peer=sender.reader.replica, reason=found)
-        test_bytes = HOST_TEST_BYTES if question.side.backend == GLOO else DEVICE_TEST_BYTES
+        is_on_host = question.side.backend == GLOO
         listening = await child.ask(Listen(host=self._host, timeout_s=timeout_s), Listening, timeout_s=timeout_s)
         opened = GroupOpened(
             group=sender.group,
             host=self._host,
             port=listening.port,
-            bucket_bytes=BUCKET_BYTES,
-            test_bytes=test_bytes,
+            bucket_bytes=HOST_BUCKET_BYTES if is_on_host else BUCKET_BYTES,
+            test_bytes=HOST_TEST_BYTES if is_on_host else DEVICE_TEST_BYTES,
         )
         sender.tell(opened)
         form = Form(

@@ -72,8 +72,12 @@ class Group:
         """Broadcast a version from the sender's memory into the receiver's, bucket by bucket."""
         parts = list(buckets(flat.numel(), self._bucket_bytes))
         for number, part in enumerate(parts, start=1):
-            self._lines.at(Phase.BUCKET, number, len(parts))
-            self._broadcast(flat[part.start : part.end], source=SENDER)
+            self.move_part(flat[part.start : part.end], number, len(parts))
+
+    def move_part(self, part: Tensor, bucket: int, num_buckets: int) -> None:
+        """Broadcast one bucket of a version; buckets are counted from 1."""
+        self._lines.at(Phase.BUCKET, bucket, num_buckets)
+        self._broadcast(part, source=SENDER)
 
     def _connected(self, order: Form) -> TCPStore:
         self._lines.at(Phase.CONNECT)

@@ -25,6 +25,7 @@ from tetrad_rollout.engine.errors import (
     EngineClosedError,
     EngineError,
     ForwardFailedError,
+    WeightStateError,
 )
 from tetrad_rollout.engine.protocol import (
     ALL_TAGS,
@@ -154,6 +155,17 @@ class SglangEngine:
     def begin_stage(self, layout: WeightLayout, *, version: PolicyVersion) -> npt.NDArray[np.uint8]:
         """See `Engine.begin_stage`."""
         return self._weights.begin(layout, version)
+
+    def stage_shortage(self) -> int:
+        """See `Engine.stage_shortage`: what lacks for its stage is said where that is allocated."""
+        return 0
+
+    def begin_in_place(self, layout: WeightLayout, *, version: PolicyVersion) -> npt.NDArray[np.uint8]:
+        """See `Engine.begin_in_place`; always refused."""
+        raise WeightStateError(
+            f"version {version} needs a stage of {layout.num_bytes} bytes: SGLang keeps tensors in shapes of its own, "
+            "which are not overwritten from outside; lower generator.gpu_memory_utilization"
+        )
 
     async def verify_stage(self, *, digest: str, found: str | None = None) -> None:
         """See `Engine.verify_stage`."""
