@@ -20,19 +20,16 @@ and says nothing about scaling, since all of it shares the cores.
 
 import argparse
 import asyncio
-import contextlib
-import json
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
 from accelerator import gpu_name, num_gpus
-from results_file import RESULTS, hardware_slug, write_results
+from results_file import RESULTS, earlier_metrics, installed, write_results
 from scaling_engines import measure_engines, measure_split_engine
 from scaling_runs import measure_learner, measure_loop
 from scaling_setting import Clock, Setting
@@ -71,8 +68,7 @@ def main() -> None:
     configure(service="benchmark", level="error")
     # Asked to end, it ends what it has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    path = arguments.results / f"{NAME}-{hardware_slug(gpu_name())}.json"
-    metrics: dict[str, float] = json.loads(path.read_text())["metrics"] if arguments.extend and path.exists() else {}
+    metrics = earlier_metrics(NAME, gpu_name(), folder=arguments.results) if arguments.extend else {}
     failures = asyncio.run(measure(arguments, metrics))
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr, flush=True)
@@ -105,10 +101,7 @@ async def measure(arguments: argparse.Namespace, metrics: dict[str, float]) -> l
 
 def write(metrics: Mapping[str, float], arguments: argparse.Namespace) -> None:
     """Write the results so far."""
-    versions = {}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
+    versions = installed(PACKAGES)
     write_results(NAME, metrics, other_versions=versions, accelerator=gpu_name(), folder=arguments.results)
 
 

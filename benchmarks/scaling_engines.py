@@ -4,12 +4,14 @@ import asyncio
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from engine_models import endless
 from rollout import import_transformers
 from rollout_peers import a_config
 from rollout_site import Site
+from rollout_turn import in_turns
 from scaling_setting import Setting
 
 from tetrad_config import RunConfig
@@ -43,28 +45,26 @@ async def measure_split_engine(setting: Setting, before: Mapping[str, float]) ->
 
 async def _rates(setting: Setting, sites: Sequence[Site], sides: Sequence[Sequence[Site]]) -> list[list[float]]:
     """Tokens a second of each side in each turn; sides take turns, the first turn of each is a warm-up."""
-    rates: list[list[float]] = [[] for _ in sides]
     import_transformers()
     try:
         await asyncio.gather(*(site.start(timeout_s=setting.clock.left_s) for site in sites))
         setting.clock.say(f"{', '.join(site.name for site in sites)}: ready")
-        for turn in range(setting.rounds + 1):
-            for number, side in enumerate(sides):
-                rate = await _rate(setting, side, turn=turn * len(sides) + number)
-                setting.clock.say(f"turn {turn}, {len(side)} engines: {rate:,.0f} tokens/s")
-                if turn > 0:
-                    rates[number].append(rate)
+        # No two sides have the same prompts in any turn: a site may play in both.
+        players = [partial(_rate, setting, side, place=(n, len(sides))) for n, side in enumerate(sides)]
+        return await in_turns(players, num_rounds=setting.rounds, left_s=lambda: setting.clock.left_s)
     finally:
         await asyncio.gather(*(site.close() for site in sites), return_exceptions=True)
-    return rates
 
 
-async def _rate(setting: Setting, side: Sequence[Site], *, turn: int) -> float:
-    """All tokens by the time until the last of them."""
-    messages = setting.batch.messages(turn)
+async def _rate(setting: Setting, side: Sequence[Site], turn: int, *, place: tuple[int, int]) -> float:
+    """All tokens by the time until the last of them; `place` is that of the side among how many."""
+    number, num_sides = place
+    messages = setting.batch.messages(turn * num_sides + number)
     began = time.perf_counter()
     done = await asyncio.gather(*(site.play(setting.batch, messages, timeout_s=setting.clock.left_s) for site in side))
-    return sum(one.num_tokens for one in done) / (time.perf_counter() - began)
+    rate = sum(one.num_tokens for one in done) / (time.perf_counter() - began)
+    setting.clock.say(f"turn {turn}, {len(side)} engines: {rate:,.0f} tokens/s")
+    return rate
 
 
 def _config(setting: Setting, *, size: int = 1) -> RunConfig:

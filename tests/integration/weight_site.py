@@ -159,12 +159,14 @@ class Site:
         self.stack.push_async_callback(kill, process)
         return Engine(process)
 
-    async def publish(self, version: int) -> Published:
-        def fill(buffer: np.ndarray) -> None:
+    async def publish(self, version: int, *, fill: Callable[[np.ndarray], None] | None = None) -> Published:
+        def write(buffer: np.ndarray) -> None:
             buffer.view(np.uint32)[:] = version
             buffer[: 1 << 10] = np.random.default_rng(version).integers(0, 256, 1 << 10, dtype=np.uint8)
 
-        return await self.publisher.publish(version=PolicyVersion(version), step=version, layout=self.layout, fill=fill)
+        return await self.publisher.publish(
+            version=PolicyVersion(version), step=version, layout=self.layout, fill=fill or write
+        )
 
     def segments(self) -> list[Path]:
         """Of learner and broadcaster."""
