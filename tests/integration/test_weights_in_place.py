@@ -132,14 +132,12 @@ async def test_a_broadcaster_killed_in_mid_transfer_leaves_it_uncertified_until_
         await asyncio.wait_for(site.broadcaster.wait(), SOON_S)
         replica.at_change = lambda: None
         samples = asyncio.create_task(replica.engine.generate(a_request(prompt=[1, 7, VOCABULARY - 1])))
-        await until(lambda: replica.keeper.links.num_groups_broken, "the group broke")
         status = replica.engine.statistics()
         assert (replica.keeper.certificate, status.is_paused, status.weights.is_certified) == (None, True, False)
-        assert not samples.done()
-
         await site.start_broadcaster()
         await site.publisher.republish(second.version)
         await replica.has(second)
         drawn = await asyncio.wait_for(samples, SOON_S)
+        # None with what was half written over.
         assert {span.version for sample in drawn for span in sample.spans} == {second.version}
-        assert events(site, "group_formed", replica="rollout-0")
+        assert len(events(site, "group_formed", replica="rollout-0")) == 2
