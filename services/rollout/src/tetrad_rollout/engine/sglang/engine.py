@@ -2,9 +2,8 @@
 
 Owns who waits, who is in the server and whether anybody may be. All on one event loop. Between a pause and a
 resume the server holds no request: weights are replaced, caches flushed and memory released in an idle server.
+A job is one request of ours, a course one sample of it, which is a request of the server's now and then.
 """
-
-# A job is one request of ours, a course one sample of it, which is a request of the server's now and then.
 
 import asyncio
 import time
@@ -25,7 +24,6 @@ from tetrad_rollout.engine.errors import (
     EngineClosedError,
     EngineError,
     ForwardFailedError,
-    WeightStateError,
 )
 from tetrad_rollout.engine.protocol import (
     ALL_TAGS,
@@ -92,8 +90,7 @@ class SglangEngine:
     ) -> None:
         self._server = server
         self._weights = weights
-        may_sleep = settings.server.may_sleep
-        self._memory = ServerMemory(server, may_sleep=may_sleep, num_gpus=len(weights.gpus), held=held)
+        self._memory = ServerMemory(server, may_sleep=settings.server.may_sleep, num_gpus=len(weights.gpus), held=held)
         self._settings = settings
         self._decode = decode
         self._report_every = report_every
@@ -157,15 +154,12 @@ class SglangEngine:
         return self._weights.begin(layout, version)
 
     def stage_shortage(self) -> int:
-        """See `Engine.stage_shortage`: what lacks for its stage is said where that is allocated."""
-        return 0
+        """See `Engine.stage_shortage`."""
+        return self._weights.stage_shortage()
 
     def begin_in_place(self, layout: WeightLayout, *, version: PolicyVersion) -> npt.NDArray[np.uint8]:
-        """See `Engine.begin_in_place`; always refused."""
-        raise WeightStateError(
-            f"version {version} needs a stage of {layout.num_bytes} bytes: SGLang keeps tensors in shapes of its own, "
-            "which are not overwritten from outside; lower generator.gpu_memory_utilization"
-        )
+        """See `Engine.begin_in_place`."""
+        return self._weights.begin_in_place(layout, version)
 
     async def verify_stage(self, *, digest: str, found: str | None = None) -> None:
         """See `Engine.verify_stage`."""
