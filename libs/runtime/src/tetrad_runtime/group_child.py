@@ -82,15 +82,18 @@ class GroupChild:
         """
         if find_spec(PROGRAMS) is None:
             raise GroupUnusableError(peer=peer, reason=f"{PROGRAMS} is not installed here; {REMEDY}")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", f"{PROGRAMS}.groups.{program}", *arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=dict(environment),
-            limit=MAX_LINE_BYTES,
-            # Not the terminal's Ctrl-C: the service says when it ends.
-            start_new_session=True,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", f"{PROGRAMS}.groups.{program}", *arguments),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=dict(environment),
+                limit=MAX_LINE_BYTES,
+                # Not the terminal's Ctrl-C: the service says when it ends.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise GroupUnusableError(peer=peer, reason=f"no process can be started here: {error}") from error
         child = cls(process, peer=peer)
         try:
             child.side = (await child._answered(Ready, timeout_s=timeout_s)).side
@@ -160,6 +163,9 @@ class GroupChild:
                 answer = await self._next()
         except TimeoutError:
             raise self._broken(f"no answer within {timeout_s:.1f} s; killed", began) from None
+        except (ValueError, msgspec.MsgspecError) as error:
+            # A library that prints to where answers go, or a line without an end.
+            raise self._broken(f"what it says is no answer: {error}", began) from error
         match answer:
             case Failed(is_short=True):
                 raise GroupUnusableError(peer=self._peer, reason=answer.reason)
