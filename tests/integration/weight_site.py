@@ -107,6 +107,7 @@ class Site:
     """Of the broadcaster."""
     broadcaster: asyncio.subprocess.Process | None = None
     layout = SMALL
+    group_host: str = "127.0.0.1"
 
     async def start_broadcaster(self) -> None:
         known = len(self.registry.hellos)
@@ -120,6 +121,7 @@ class Site:
                 "TETRAD_RUN_DIR": str(self.folder),
                 "TETRAD_COORDINATOR": self.registry.listener.endpoint,
                 "TETRAD_BIND": self.endpoint,
+                "TETRAD_GROUP_HOST": self.group_host,
                 "TETRAD_ALLOW_CLEAR_TCP": "1",
             },
             stderr=(self.folder / "log").open("ab"),
@@ -205,7 +207,9 @@ async def kill(process: asyncio.subprocess.Process) -> None:
 
 
 @contextlib.asynccontextmanager
-async def a_site(*, timeout_s: float = SOON_S, layout=SMALL, scheme: str = "ipc") -> AsyncIterator[Site]:
+async def a_site(
+    *, timeout_s: float = SOON_S, layout=SMALL, scheme: str = "ipc", group_host: str = "127.0.0.1"
+) -> AsyncIterator[Site]:
     """Learner and coordinator in this process, a broadcaster in its own; at the end nothing is left in memory."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"tetrad-{secrets.token_hex(4)}-")))
@@ -220,7 +224,7 @@ async def a_site(*, timeout_s: float = SOON_S, layout=SMALL, scheme: str = "ipc"
         connection = transport.connect(endpoint, name="trainer-0")
         publisher = Publisher(connection, run=folder.name, incarnation=new_incarnation(), timeout_s=SOON_S)
         stack.callback(publisher.close)
-        site = Site(folder, transport, registry, publisher, stack, endpoint)
+        site = Site(folder, transport, registry, publisher, stack, endpoint, group_host=group_host)
         site.layout = layout
         await site.start_broadcaster()
         yield site

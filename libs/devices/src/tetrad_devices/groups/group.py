@@ -81,8 +81,14 @@ class Group:
 
     def _connected(self, order: Form) -> TCPStore:
         self._lines.at(Phase.CONNECT)
-        # A plain connection first: its error names address and reason.
-        socket.create_connection((order.host, order.port), timeout=order.timeout_s).close()
+        # A plain connection first: its error says the reason.
+        try:
+            socket.create_connection((order.host, order.port), timeout=order.timeout_s).close()
+        except OSError as error:
+            raise ConnectionError(
+                f"the sender waits at {order.host} port {order.port}, which cannot be reached from here: {error}; "
+                "TETRAD_GROUP_HOST of the broadcaster is the address at which engines reach its host"
+            ) from error
         return _store(order.host, order.port, timeout_s=order.timeout_s, is_master=False)
 
     def _tested(self, num_bytes: int) -> float:
