@@ -4,7 +4,8 @@ Parts, each by itself and in the order given, under one deadline:
 
 * `engines`: tokens a second of one rollout service, then of two side by side, each on a GPU of its own and each with
   the same batch (as in `rollout.py`: over ZeroMQ, graded); the ratio is of all tokens in the time of the slower one.
-* `tp2`: one service whose engine is split over two GPUs, with the same batch, against one on one GPU.
+* `tp2`: one service whose engine is split over two GPUs, with the same batch, against one on one GPU; random weights of
+  the 0.5B shape, whose attention heads can be split.
 * `learner`: one training step on two ranks against one (`learner_ranks.py`).
 * `split`: `tetrad train` in the tutorial's shape for three steps, learner on the first GPU and engine on the second,
   batches overlapping by one step (`gsm8k_loop.py --shape tutorial`).
