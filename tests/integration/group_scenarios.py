@@ -189,7 +189,10 @@ async def frozen_side(place: Place, frozen: str) -> None:
     assert await fetched(engine, 2) == [second.digest, "nccl"]
     broken = events(site, "group_broken", "rollout-0")[-1]
     assert IN_THE_MIDDLE.fullmatch(str(broken["at"])), broken
-    assert f"no answer within {QUICK_S / 3:.1f} s; killed" in str(broken["reason"])
+    # A third of the sync's time, less what was over when the order was given.
+    found = re.search(r"no answer within ([\d.]+) s; killed", str(broken["reason"]))
+    assert found is not None, broken
+    assert QUICK_S / 4 < float(found[1]) <= QUICK_S / 3
     await until(lambda: not Path(f"/proc/{pid}").exists(), "the frozen one is gone")
 
 
