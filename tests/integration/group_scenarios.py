@@ -16,8 +16,8 @@ from integration.weight_site import LARGE, SOON_S, Engine, Site, until
 
 from tetrad_learner.publishing import Published
 
-QUICK_S = 48.0
-"""A sync's time where something freezes: a third of it is what a group may take."""
+QUICK_S = 72.0
+"""A sync's time where something freezes. A third of it is what a group may take; in all of it a process loads torch."""
 
 
 IN_THE_MIDDLE = re.compile(r"memory|bucket \d+ of \d+")
