@@ -92,6 +92,7 @@ async def measure(arguments: argparse.Namespace, metrics: dict[str, float]) -> l
                     found = await PARTS[part](setting, metrics)
             except Exception as error:  # one part must not cost the others
                 failures.append(f"{part}: {type(error).__name__}: {error}")
+                clock.say(f"{part} failed: {type(error).__name__}")
                 continue
             metrics |= found
             write(metrics, arguments)
