@@ -22,8 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +30,7 @@ from engine_models import random_with_tokenizer
 from gsm8k_figures import answer_figures, memory_figures, read_records, score_figures, step_figures
 from gsm8k_rows import prepared_rows
 from gsm8k_run_file import Sizes, overrides
-from results_file import RESULTS, ROOT, hardware_slug, write_results
+from results_file import RESULTS, ROOT, earlier_metrics, installed, write_results
 
 from tetrad_runtime.orphans import die_with_parent
 
@@ -129,20 +127,12 @@ def collected(run_dir: Path, arguments: argparse.Namespace) -> dict[str, float]:
         found |= memory_figures(json.loads(summary.read_text(encoding="utf-8")))
     if not found:
         return {}
-    path = arguments.results / f"{NAME}-{hardware_slug(gpu_name())}.json"
-    before: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))["metrics"] if path.exists() else {}
+    before = earlier_metrics(NAME, gpu_name(), folder=arguments.results)
     others = {name: value for name, value in before.items() if not name.startswith(f"{arguments.shape}_")}
     mine = {f"{arguments.shape}_{name}": value for name, value in found.items()}
-    write_results(NAME, others | mine, other_versions=versions(), accelerator=gpu_name(), folder=arguments.results)
-    return found
-
-
-def versions() -> dict[str, str]:
-    """Of what is installed."""
-    found = {}
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
+    write_results(
+        NAME, others | mine, other_versions=installed(PACKAGES), accelerator=gpu_name(), folder=arguments.results
+    )
     return found
 
 

@@ -32,7 +32,7 @@ async def orders() -> AsyncIterator[Order]:
 
 
 class ChildError(Exception):
-    """The process has ended without an answer."""
+    """The process has ended without an answer, or was late."""
 
 
 class Child:
@@ -80,11 +80,14 @@ class Child:
     async def _answer(self, timeout_s: float) -> Order:
         assert self._process is not None
         assert self._process.stdout is not None
-        async with asyncio.timeout(timeout_s):
-            async for line in self._process.stdout:
-                if line.startswith(ANSWER.encode()):
-                    answer: Order = json.loads(line.removeprefix(ANSWER.encode()))
-                    return answer
-            code = await self._process.wait()
+        try:
+            async with asyncio.timeout(timeout_s):
+                async for line in self._process.stdout:
+                    if line.startswith(ANSWER.encode()):
+                        answer: Order = json.loads(line.removeprefix(ANSWER.encode()))
+                        return answer
+                what = f"ended with code {await self._process.wait()}"
+        except TimeoutError:
+            what = f"did not answer within {timeout_s:g} s"
         log = self._log.read_text(encoding="utf-8", errors="replace")
-        raise ChildError(f"{self.name} ended with code {code}:\n{log[-LOG_END:]}")
+        raise ChildError(f"{self.name} {what}:\n{log[-LOG_END:]}")

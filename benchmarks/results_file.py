@@ -1,5 +1,6 @@
 """Results of a benchmark as one JSON file that says what was measured, where, with what and how to do it again."""
 
+import contextlib
 import json
 import os
 import platform
@@ -8,7 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -48,6 +49,22 @@ def write_results(
     path = folder / f"{name}-{slug}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those that are here."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def earlier_metrics(name: str, accelerator: str, *, folder: Path) -> dict[str, float]:
+    """What was measured here before; empty where nothing was."""
+    path = folder / f"{name}-{hardware_slug(accelerator)}.json"
+    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))["metrics"] if path.exists() else {}
+    return found
 
 
 def hardware_slug(accelerator: str = "") -> str:

@@ -18,24 +18,22 @@ there is time. Results are written after each part; `--extend` keeps those of an
 
 import argparse
 import asyncio
-import contextlib
-import json
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from accelerator import gpu_name
 from engine_models import endless
-from results_file import RESULTS, hardware_slug, write_results
+from results_file import RESULTS, earlier_metrics, installed, write_results
 from rollout_peers import BareEngine, a_config
 from rollout_site import Site
-from rollout_turn import Batch, Turn, ratio_figures, side_figures
+from rollout_turn import Batch, Turn, in_turns, ratio_figures, side_figures
 
 from tetrad_telemetry.logs import configure
 
@@ -80,8 +78,7 @@ def main() -> None:
     configure(service="benchmark", level="error")
     # Asked to end, it ends what it has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    path = arguments.results / f"{NAME}-{hardware_slug(gpu_name())}.json"
-    metrics: dict[str, float] = json.loads(path.read_text())["metrics"] if arguments.extend and path.exists() else {}
+    metrics = earlier_metrics(NAME, gpu_name(), folder=arguments.results) if arguments.extend else {}
     failures = asyncio.run(measure(arguments, metrics))
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr, flush=True)
@@ -189,17 +186,17 @@ def sides_of(part: Part, arguments: argparse.Namespace, folder: Path) -> list[Si
 async def turns(part: Part, sides: Sequence[Side], arguments: argparse.Namespace) -> list[list[Turn]]:
     """The turns of each side, the warm-up left out; fewer where the deadline is near."""
     batch = Batch(num_prompts=arguments.prompts, num_tokens=arguments.tokens)
-    found: list[list[Turn]] = [[] for _ in sides]
-    for number in range(arguments.rounds + 1):
-        started = time.monotonic()
-        messages = batch.messages(number)
-        for side, mine in zip(sides, found, strict=True):
-            mine.append(await side.play(batch, messages, timeout_s=max(30.0, left_s(arguments))))
-            say(f"{side.name} turn {number}: {mine[-1].tokens_per_second:,.0f} tokens/s {mine[-1].fields()}")
-        if number > 0 and left_s(arguments) < 1.3 * (time.monotonic() - started):
-            say(f"{part.label}: {arguments.rounds - number} turns are left out, the deadline is near")
-            break
-    return [mine[1:] for mine in found]
+
+    async def play(side: Side, number: int) -> Turn:
+        turn = await side.play(batch, batch.messages(number), timeout_s=max(30.0, left_s(arguments)))
+        say(f"{side.name} turn {number}: {turn.tokens_per_second:,.0f} tokens/s {turn.fields()}")
+        return turn
+
+    players = [partial(play, side) for side in sides]
+    found = await in_turns(players, num_rounds=arguments.rounds, left_s=lambda: left_s(arguments))
+    if missing := arguments.rounds - len(found[0]):
+        say(f"{part.label}: {missing} turns are left out, the deadline is near")
+    return found
 
 
 def figures(part: Part, found: Sequence[Sequence[Turn]]) -> dict[str, float]:
@@ -217,10 +214,7 @@ def figures(part: Part, found: Sequence[Sequence[Turn]]) -> dict[str, float]:
 
 def write(metrics: Mapping[str, float], arguments: argparse.Namespace) -> None:
     """Write the results so far."""
-    versions = {}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
+    versions = installed(PACKAGES)
     sizes = {"batch_samples": 4 * arguments.prompts, "sample_limit_tokens": arguments.tokens}
     path = write_results(
         NAME, {**metrics, **sizes}, other_versions=versions, accelerator=gpu_name(), folder=arguments.results

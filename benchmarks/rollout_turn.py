@@ -1,9 +1,14 @@
 """What both sides of `rollout.py` do in a turn, and what is said of it. No torch."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Final, Self, TypeVar
+
+T = TypeVar("T")
+# Of the last round: the next one may take longer.
+ROUND_SLACK: Final = 1.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,23 @@ class Turn:
     def fields(self) -> dict[str, object]:
         """As JSON takes it."""
         return asdict(self)
+
+
+async def in_turns(
+    sides: Sequence[Callable[[int], Awaitable[T]]], *, num_rounds: int, left_s: Callable[[], float]
+) -> list[list[T]]:
+    """What each side gives in each round, side by side in time; the first round is a warm-up and left out.
+
+    Sides are told the number of the round. There are fewer rounds where `left_s` says that the deadline is near.
+    """
+    found: list[list[T]] = [[] for _ in sides]
+    for number in range(num_rounds + 1):
+        began = time.monotonic()
+        for side, mine in zip(sides, found, strict=True):
+            mine.append(await side(number))
+        if number > 0 and left_s() < ROUND_SLACK * (time.monotonic() - began):
+            break
+    return [mine[1:] for mine in found]
 
 
 def side_figures(side: str, label: str, turns: Sequence[Turn]) -> dict[str, float]:

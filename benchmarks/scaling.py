@@ -4,7 +4,8 @@ Parts, each by itself and in the order given, under one deadline:
 
 * `engines`: tokens a second of one rollout service, then of two side by side, each on a GPU of its own and each with
   the same batch (as in `rollout.py`: over ZeroMQ, graded); the ratio is of all tokens in the time of the slower one.
-* `tp2`: one service whose engine is split over two GPUs, with the same batch, against one on one GPU.
+* `tp2`: one service whose engine is split over two GPUs, with the same batch, against one on one GPU; random weights of
+  the 0.5B shape, whose attention heads can be split.
 * `learner`: one training step on two ranks against one (`learner_ranks.py`).
 * `split`: `tetrad train` in the tutorial's shape for three steps, learner on the first GPU and engine on the second,
   batches overlapping by one step (`gsm8k_loop.py --shape tutorial`).
@@ -20,19 +21,16 @@ and says nothing about scaling, since all of it shares the cores.
 
 import argparse
 import asyncio
-import contextlib
-import json
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
 from accelerator import gpu_name, num_gpus
-from results_file import RESULTS, hardware_slug, write_results
+from results_file import RESULTS, earlier_metrics, installed, write_results
 from scaling_engines import measure_engines, measure_split_engine
 from scaling_runs import measure_learner, measure_loop
 from scaling_setting import Clock, Setting
@@ -71,8 +69,7 @@ def main() -> None:
     configure(service="benchmark", level="error")
     # Asked to end, it ends what it has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    path = arguments.results / f"{NAME}-{hardware_slug(gpu_name())}.json"
-    metrics: dict[str, float] = json.loads(path.read_text())["metrics"] if arguments.extend and path.exists() else {}
+    metrics = earlier_metrics(NAME, gpu_name(), folder=arguments.results) if arguments.extend else {}
     failures = asyncio.run(measure(arguments, metrics))
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr, flush=True)
@@ -95,6 +92,7 @@ async def measure(arguments: argparse.Namespace, metrics: dict[str, float]) -> l
                     found = await PARTS[part](setting, metrics)
             except Exception as error:  # one part must not cost the others
                 failures.append(f"{part}: {type(error).__name__}: {error}")
+                clock.say(f"{part} failed: {type(error).__name__}")
                 continue
             metrics |= found
             write(metrics, arguments)
@@ -105,10 +103,7 @@ async def measure(arguments: argparse.Namespace, metrics: dict[str, float]) -> l
 
 def write(metrics: Mapping[str, float], arguments: argparse.Namespace) -> None:
     """Write the results so far."""
-    versions = {}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
+    versions = installed(PACKAGES)
     write_results(NAME, metrics, other_versions=versions, accelerator=gpu_name(), folder=arguments.results)
 
 

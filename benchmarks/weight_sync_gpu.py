@@ -16,7 +16,7 @@ stage and load need one each. p99 of 20 is the slowest. `in_flight` is the same 
 `logprob_difference` compares engine and learner on a fixed prompt: mean over its tokens, before any update and after
 each.
 
-    python benchmarks/weight_sync_gpu.py [--shapes 0.5b 1.5b] [--updates 20] [--smollm2 FOLDER] [--deadline 145]
+    python benchmarks/weight_sync_gpu.py [--shapes 0.5b 1.5b] [--updates 20] [--smollm2 FOLDER] [--deadline 400]
     python benchmarks/weight_sync_gpu.py --over nccl                                                      # two GPUs
     python benchmarks/weight_sync_gpu.py --backend transformers --shapes 16m --updates 3 --in-flight 4    # no GPU
 
@@ -36,7 +36,6 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +43,7 @@ import numpy as np
 from accelerator import gpu_name
 from learner_setting import SHAPES
 from order_lines import Child, Order
-from results_file import RESULTS, hardware_slug, write_results
+from results_file import RESULTS, earlier_metrics, installed, write_results
 from rollout_peers import a_config
 from weight_sync import a_broadcaster
 
@@ -65,6 +64,8 @@ IN_FLIGHT_TOKENS: Final = 2048
 DECODING_S: Final = 0.2
 PROMPT_TOKENS: Final = 256
 ORDER_S: Final = 60.0
+FIRST_S: Final = 240.0
+"""Of the first update: processes start for it, each of which loads torch and may take a minute."""
 CLOCK: Final = time.monotonic()
 
 
@@ -78,9 +79,10 @@ class Pair:
     async def update(self) -> dict[str, float]:
         """Change the weights and bring them to the engine; seconds of each part."""
         self._version += 1
+        limit_s = FIRST_S if self._version == 1 else ORDER_S
         await self._rank.ask({"order": "change", "seed": self._version}, timeout_s=ORDER_S)
-        published = await self._rank.ask({"order": "publish", "version": self._version}, timeout_s=ORDER_S)
-        synced = await self._engine.ask({"order": "sync", "version": self._version}, timeout_s=ORDER_S)
+        published = await self._rank.ask({"order": "publish", "version": self._version}, timeout_s=limit_s)
+        synced = await self._engine.ask({"order": "sync", "version": self._version}, timeout_s=limit_s)
         return joined(published, synced)
 
     async def difference(self) -> float | None:
@@ -139,25 +141,19 @@ def main() -> None:
     parser.add_argument("--attention", default="", help="SGLang's attention backend (default: the engine's choice)")
     parser.add_argument("--smollm2", type=Path, default=Path("/tmp/smollm2-135m"), help="folder of a tokenizer")
     parser.add_argument("--models", type=Path, default=Path(tempfile.gettempdir()), help="where folders are made")
-    parser.add_argument("--start-timeout", type=float, default=125.0, help="seconds until all are ready")
-    parser.add_argument("--deadline", type=float, default=145.0, help="seconds of the whole run (default 145)")
+    parser.add_argument("--start-timeout", type=float, default=240.0, help="seconds until all are ready")
+    parser.add_argument("--deadline", type=float, default=400.0, help="seconds of the whole run (default 400)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results (default %(default)s)")
     arguments = parser.parse_args()
     configure(service="benchmark", level="error")
     # Asked to end, it ends what it has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    metrics: dict[str, float] = earlier(arguments.results) if gpu_name() else {}
+    # Other shapes' figures stay, and those of two GPUs.
+    metrics = earlier_metrics("weight_sync", gpu_name(), folder=arguments.results) if gpu_name() else {}
     failures = asyncio.run(measure(arguments, metrics))
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr, flush=True)
     sys.exit(1 if failures else 0)
-
-
-def earlier(results: Path) -> dict[str, float]:
-    """Figures of this GPU from before: other shapes' stay, and those of two GPUs."""
-    path = results / f"weight_sync-{hardware_slug(gpu_name())}.json"
-    found: dict[str, float] = json.loads(path.read_text())["metrics"] if path.exists() else {}
-    return found
 
 
 async def measure(arguments: argparse.Namespace, metrics: dict[str, float]) -> list[str]:
@@ -182,7 +178,7 @@ async def measure(arguments: argparse.Namespace, metrics: dict[str, float]) -> l
 async def started(shape: str, arguments: argparse.Namespace, folder: Path, stack: contextlib.AsyncExitStack) -> Pair:
     """The three processes of a shape, ready."""
     here = folder / shape
-    here.mkdir(mode=0o700)
+    here.mkdir(mode=0o700)  # sockets are made in it
     model = arguments.models / f"random-{shape}"
     maker = await asyncio.create_subprocess_exec(
         sys.executable, FOLDER / "engine_models.py", shape, arguments.smollm2, model
@@ -324,10 +320,7 @@ def torchrun() -> dict[str, str]:
 
 def write(metrics: Mapping[str, float], arguments: argparse.Namespace) -> None:
     """Write the results so far; what a machine without a GPU finds is no figure of `weight_sync.py`."""
-    versions = {}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
+    versions = installed(PACKAGES)
     name = "weight_sync" if gpu_name() else "weight_sync_gpu"
     write_results(name, metrics, other_versions=versions, accelerator=gpu_name(), folder=arguments.results)
 

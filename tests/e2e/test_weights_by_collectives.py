@@ -16,9 +16,9 @@ def test_weights_by_collectives_end_at_the_same_weights_bit_for_bit(
     run.check_fates()
     run.check_nothing_is_left()
     assert run.weights() == calm_weights
-    tested = [line for line in run.log("rollout-0").splitlines() if " link_tested " in line]
-    assert any(" way=socket " in line for line in tested)
-    assert any(" way=nccl " in line for line in tested)
-    readings = [line for line in run.log("broadcaster").splitlines() if " version_read " in line]
+    tested = [line.split() for line in run.log("rollout-0").splitlines() if " link_tested " in line]
+    assert any("way=socket" in words for words in tested)
+    assert any("way=nccl" in words for words in tested)
+    readings = [line.split() for line in run.log("broadcaster").splitlines() if " version_read " in line]
     assert len(readings) > NUM_STEPS
-    assert all(" transport=nccl " in line for line in readings)
+    assert all("transport=nccl" in words for words in readings)

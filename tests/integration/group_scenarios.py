@@ -6,6 +6,7 @@ A `Place` says where versions lie and where engines are; everything else is real
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +16,11 @@ from integration.weight_site import LARGE, SOON_S, Engine, Site, until
 
 from tetrad_learner.publishing import Published
 
-QUICK_S = 48.0
-"""A sync's time where something freezes: a third of it is what a group may take."""
+QUICK_S = 72.0
+"""A sync's time where something freezes. A third of it is what a group may take; in all of it a process loads torch."""
 
 
-IN_THE_MIDDLE = {"memory", "bucket 1 of 1"}
+IN_THE_MIDDLE = re.compile(r"memory|bucket \d+ of \d+")
 """Where a transfer may be that was offered and is not over."""
 
 
@@ -123,7 +124,7 @@ async def killed_receiver(place: Place) -> None:
     assert await fetched(one, 2) == [second.digest, "nccl"]
 
     (broken,) = events(site, "group_broken", "rollout-0")
-    assert broken["at"] in IN_THE_MIDDLE, broken
+    assert IN_THE_MIDDLE.fullmatch(str(broken["at"])), broken
     assert "ended" in str(broken["reason"])
     (chosen,) = events(site, "transport_chosen", "rollout-1")
     assert chosen["because"] == "a process group with the broadcaster was proved"
@@ -166,7 +167,7 @@ async def killed_sender(place: Place) -> None:
     assert await other.fetch(2) == second.digest
     assert await fetched(engine, 2) == [second.digest, "nccl"]
     (broken,) = events(site, "group_broken", replica="rollout-0")
-    assert broken["at"] in IN_THE_MIDDLE, broken
+    assert IN_THE_MIDDLE.fullmatch(str(broken["at"])), broken
     assert len(children_of(engine.process.pid, "receiver")) == 1
 
 
@@ -187,8 +188,11 @@ async def frozen_side(place: Place, frozen: str) -> None:
     assert not [line for line in events(site, "version_fetched", "rollout-0") if line["version"] == 2]
     assert await fetched(engine, 2) == [second.digest, "nccl"]
     broken = events(site, "group_broken", "rollout-0")[-1]
-    assert broken["at"] in IN_THE_MIDDLE, broken
-    assert f"no answer within {QUICK_S / 3:.1f} s; killed" in str(broken["reason"])
+    assert IN_THE_MIDDLE.fullmatch(str(broken["at"])), broken
+    # A third of the sync's time, less what was over when the order was given.
+    found = re.search(r"no answer within ([\d.]+) s; killed", str(broken["reason"]))
+    assert found is not None, broken
+    assert QUICK_S / 4 < float(found[1]) <= QUICK_S / 3
     await until(lambda: not Path(f"/proc/{pid}").exists(), "the frozen one is gone")
 
 

@@ -1,9 +1,17 @@
 """Weights by collectives between real processes: broadcaster, senders, receivers and engines, over gloo."""
 
+import time
+
 import pytest
 from integration import group_scenarios
 from integration.group_scenarios import QUICK_S, HostPlace
-from integration.weight_site import LARGE, a_site
+from integration.weight_site import LARGE, SOON_S, a_site
+
+from tetrad_rollout.weights.nccl import Nccl
+from tetrad_transport.membership import new_incarnation
+from tetrad_weights import verify
+from tetrad_weights.attachments import attach
+from tetrad_wire.messages.weights import PullVersion, VersionUnavailable, WeightTransport
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -48,3 +56,33 @@ async def test_a_frozen_engine_is_quarantined_and_comes_back_with_a_new_group():
 async def test_a_broadcaster_that_is_started_anew_makes_new_groups():
     async with a_site(layout=LARGE) as site:
         await group_scenarios.new_broadcaster(HostPlace(site))
+
+
+@pytest.mark.long
+async def test_a_question_that_is_sent_again_does_not_end_what_is_being_sent_for_it():
+    async with a_site(layout=LARGE) as site:
+        published = await site.publish(1)
+        connection = site.transport.connect(site.endpoint, name="rollout-0")
+        incarnation = new_incarnation()
+        receiver = Nccl(incarnation=incarnation, replica="rollout-0")
+        site.stack.push_async_callback(receiver.end)
+        receiver.ask_by(connection.request)
+        link = await receiver.form(is_on_gpu=False, start_s=SOON_S, limit_s=SOON_S)
+        question = PullVersion(
+            version=published.version,
+            incarnation=incarnation,
+            group=link.group,
+            transports=(WeightTransport.NCCL,),
+            attempt=1,
+        )
+
+        offer = await connection.request(question, timeout_s=SOON_S)
+        while isinstance(offer, VersionUnavailable):  # our end of the group was ready first
+            assert not offer.needs_group
+            offer = await connection.request(question, timeout_s=SOON_S)
+        again = await connection.request(question, timeout_s=SOON_S)
+        moved = await receiver.receive(offer, deadline=time.monotonic() + SOON_S)
+
+        assert again == offer
+        with attach(moved.segment) as attachment:
+            verify(offer.manifest, attachment.payload)

@@ -107,6 +107,7 @@ class Site:
     """Of the broadcaster."""
     broadcaster: asyncio.subprocess.Process | None = None
     layout = SMALL
+    group_host: str = "127.0.0.1"
 
     async def start_broadcaster(self) -> None:
         known = len(self.registry.hellos)
@@ -120,6 +121,7 @@ class Site:
                 "TETRAD_RUN_DIR": str(self.folder),
                 "TETRAD_COORDINATOR": self.registry.listener.endpoint,
                 "TETRAD_BIND": self.endpoint,
+                "TETRAD_GROUP_HOST": self.group_host,
                 "TETRAD_ALLOW_CLEAR_TCP": "1",
             },
             stderr=(self.folder / "log").open("ab"),
@@ -159,12 +161,14 @@ class Site:
         self.stack.push_async_callback(kill, process)
         return Engine(process)
 
-    async def publish(self, version: int) -> Published:
-        def fill(buffer: np.ndarray) -> None:
+    async def publish(self, version: int, *, fill: Callable[[np.ndarray], None] | None = None) -> Published:
+        def write(buffer: np.ndarray) -> None:
             buffer.view(np.uint32)[:] = version
             buffer[: 1 << 10] = np.random.default_rng(version).integers(0, 256, 1 << 10, dtype=np.uint8)
 
-        return await self.publisher.publish(version=PolicyVersion(version), step=version, layout=self.layout, fill=fill)
+        return await self.publisher.publish(
+            version=PolicyVersion(version), step=version, layout=self.layout, fill=fill or write
+        )
 
     def segments(self) -> list[Path]:
         """Of learner and broadcaster."""
@@ -203,7 +207,9 @@ async def kill(process: asyncio.subprocess.Process) -> None:
 
 
 @contextlib.asynccontextmanager
-async def a_site(*, timeout_s: float = SOON_S, layout=SMALL, scheme: str = "ipc") -> AsyncIterator[Site]:
+async def a_site(
+    *, timeout_s: float = SOON_S, layout=SMALL, scheme: str = "ipc", group_host: str = "127.0.0.1"
+) -> AsyncIterator[Site]:
     """Learner and coordinator in this process, a broadcaster in its own; at the end nothing is left in memory."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"tetrad-{secrets.token_hex(4)}-")))
@@ -218,7 +224,7 @@ async def a_site(*, timeout_s: float = SOON_S, layout=SMALL, scheme: str = "ipc"
         connection = transport.connect(endpoint, name="trainer-0")
         publisher = Publisher(connection, run=folder.name, incarnation=new_incarnation(), timeout_s=SOON_S)
         stack.callback(publisher.close)
-        site = Site(folder, transport, registry, publisher, stack, endpoint)
+        site = Site(folder, transport, registry, publisher, stack, endpoint, group_host=group_host)
         site.layout = layout
         await site.start_broadcaster()
         yield site

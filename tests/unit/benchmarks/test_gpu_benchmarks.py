@@ -10,7 +10,7 @@ from gsm8k_figures import answer_figures, memory_figures, read_records, score_fi
 from gsm8k_run_file import Sizes, overrides
 from rollout_peers import a_config
 from rollout_site import PREFILLED_TOKENS, PROMPT_TOKENS, counters
-from rollout_turn import Batch, Turn, ratio_figures, side_figures
+from rollout_turn import Batch, Turn, in_turns, ratio_figures, side_figures
 from weight_sync_gpu import joined, summary
 
 from tetrad_config import dump_resolved, load, load_resolved
@@ -35,6 +35,23 @@ def test_tokens_that_were_sampled_count_not_those_that_were_asked_for():
     figures = side_figures("service", "smollm2", [a_turn(2.0, num_tokens=500)])
 
     assert figures["service_tokens_per_second_smollm2"] == 250.0
+
+
+@pytest.mark.parametrize(("left_s", "rounds"), [(1e9, [1, 2, 3]), (0.0, [1])])
+async def test_sides_take_turns_the_warm_up_is_left_out_and_no_round_begins_that_would_be_late(left_s, rounds):
+    played = []
+
+    def a_side(name: str):
+        async def play(number: int) -> int:
+            played.append(name)
+            return number
+
+        return play
+
+    found = await in_turns([a_side("a"), a_side("b")], num_rounds=3, left_s=lambda: left_s)
+
+    assert found == [rounds, rounds]
+    assert played == ["a", "b"] * (1 + len(rounds))
 
 
 def test_no_two_prompts_of_a_run_are_alike():

@@ -27,8 +27,11 @@ from tetrad_weights.group_orders import (
     Phase,
     Ready,
     Receive,
+    ReceivePart,
     Send,
     ToHost,
+    answer_in,
+    line_of,
 )
 from tetrad_wire.messages.groups import GroupSide
 
@@ -44,6 +47,7 @@ FIRST_PHASE: Final[Mapping[type[Order], Phase]] = {
     Form: Phase.CONNECT,
     Send: Phase.MEMORY,
     Receive: Phase.MEMORY,
+    ReceivePart: Phase.MEMORY,
     Clone: Phase.MEMORY,
     Export: Phase.MEMORY,
     ToHost: Phase.MEMORY,
@@ -61,7 +65,6 @@ class GroupChild:
     def __init__(self, process: asyncio.subprocess.Process, *, peer: str) -> None:
         self._process = process
         self._peer = peer
-        self._decoder = msgspec.json.Decoder(Answer)
         self._at = At(phase=Phase.START)
         self._is_asking = asyncio.Lock()
         self.side = GroupSide(backend="")
@@ -79,15 +82,18 @@ class GroupChild:
         """
         if find_spec(PROGRAMS) is None:
             raise GroupUnusableError(peer=peer, reason=f"{PROGRAMS} is not installed here; {REMEDY}")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", f"{PROGRAMS}.groups.{program}", *arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=dict(environment),
-            limit=MAX_LINE_BYTES,
-            # Not the terminal's Ctrl-C: the service says when it ends.
-            start_new_session=True,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", f"{PROGRAMS}.groups.{program}", *arguments),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=dict(environment),
+                limit=MAX_LINE_BYTES,
+                # Not the terminal's Ctrl-C: the service says when it ends.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise GroupUnusableError(peer=peer, reason=f"no process can be started here: {error}") from error
         child = cls(process, peer=peer)
         try:
             child.side = (await child._answered(Ready, timeout_s=timeout_s)).side
@@ -147,7 +153,7 @@ class GroupChild:
         # What it was about before is not what it will hang in.
         self._at = At(phase=FIRST_PHASE[type(order)])
         assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode(order) + b"\n")
+        self._process.stdin.write(line_of(order))
         return await self._answered(expected, timeout_s=timeout_s, began=began)
 
     async def _answered(self, expected: type[A], *, timeout_s: float, began: float | None = None) -> A:
@@ -157,6 +163,9 @@ class GroupChild:
                 answer = await self._next()
         except TimeoutError:
             raise self._broken(f"no answer within {timeout_s:.1f} s; killed", began) from None
+        except (ValueError, msgspec.MsgspecError) as error:
+            # A library that prints to where answers go, or a line without an end.
+            raise self._broken(f"what it says is no answer: {error}", began) from error
         match answer:
             case Failed(is_short=True):
                 raise GroupUnusableError(peer=self._peer, reason=answer.reason)
@@ -174,7 +183,7 @@ class GroupChild:
         """The next answer that is not progress; None at the end."""
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
-            answer: Answer = self._decoder.decode(line)
+            answer = answer_in(line)
             if not isinstance(answer, At):
                 return answer
             self._at = answer

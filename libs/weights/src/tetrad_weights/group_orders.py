@@ -4,6 +4,7 @@ Such a child has a GPU's context and a communicator, and may be killed at any mo
 """
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -61,6 +62,21 @@ class Receive(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Receive a version; answered by Moved with a handle of where it lies."""
 
     num_bytes: int
+
+
+class ReceivePart(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Receive the next bucket of a version, in host memory; answered by Moved with a handle of where it lies.
+
+    For who has no room for all of it. What was received before is given up.
+    """
+
+    num_bytes: int
+    """Of this bucket."""
+    room_bytes: int
+    """Of the memory that all buckets are received in, one after the other."""
+    bucket: int
+    """Counted from 1."""
+    num_buckets: int
 
 
 class Clone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -134,5 +150,26 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Whether memory was short, so that another group would not help."""
 
 
-Order = Listen | Form | Send | Receive | Clone | Export | ToHost
+Order = Listen | Form | Send | Receive | ReceivePart | Clone | Export | ToHost
 Answer = Ready | Listening | Formed | Moved | At | Failed
+
+_ENCODER: Final = msgspec.json.Encoder()
+_ORDERS: Final = msgspec.json.Decoder(Order)
+_ANSWERS: Final = msgspec.json.Decoder(Answer)
+
+
+def line_of(said: Order | Answer) -> bytes:
+    """What either end writes."""
+    return _ENCODER.encode(said) + b"\n"
+
+
+def order_in(line: bytes) -> Order:
+    """What a child reads."""
+    order: Order = _ORDERS.decode(line)
+    return order
+
+
+def answer_in(line: bytes) -> Answer:
+    """What its service reads."""
+    answer: Answer = _ANSWERS.decode(line)
+    return answer

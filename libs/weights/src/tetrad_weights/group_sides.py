@@ -20,6 +20,8 @@ GLOO: Final = "gloo"
 
 BUCKET_BYTES: Final = 512 << 20
 """Large enough that a collective runs at the link's rate, small enough that a broken one is named closely."""
+HOST_BUCKET_BYTES: Final = 16 << 20
+"""With gloo more gains nothing, and an engine without room for a version needs memory for a bucket."""
 
 FORCED: Final[Mapping[str, str]] = {"NCCL_CUMEM_ENABLE": "0", "NCCL_NVLS_ENABLE": "0"}
 """Without these the first broadcast into or out of memory of another process fails with `invalid argument`."""

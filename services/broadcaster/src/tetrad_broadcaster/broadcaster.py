@@ -223,7 +223,9 @@ class Broadcaster:
     def _answer(self, pull: PullVersion, tasks: asyncio.TaskGroup) -> VersionOffered | VersionUnavailable:
         reader = _reader(pull)
         self._subscribers.asked(reader)
-        self._senders.release(pull.incarnation)
+        is_repeated = self._senders.has_sent_for(pull)
+        if not is_repeated:
+            self._senders.release(pull.incarnation)
         held = self._shelf.get(pull.version)
         if held is None:
             reason = "it is being taken" if self._is_coming(pull.version) else "it is not here"
@@ -245,7 +247,8 @@ class Broadcaster:
                 return VersionUnavailable(
                     version=pull.version, holds=self.holds, reason=reason, needs_group=needs_group
                 )
-            self._senders.send(pull.incarnation, held.version, partial(self._memory, held, pull.gpu), tasks)
+            if not is_repeated:
+                self._senders.send(pull, partial(self._memory, held, pull.gpu), tasks)
         offered = offer(held, transport, pull=pull, deadline_s=self._timeout_s)
         self._rights.grant(self._right(reader, held, offered))
         self._metrics.version_offered(transport)

@@ -19,10 +19,18 @@ from tetrad_runtime.group_child import GroupChild
 from tetrad_telemetry.logs import get_logger
 from tetrad_weights.errors import GroupBrokenError, GroupUnusableError, TransportUnusableError
 from tetrad_weights.group_orders import Form, Formed, Listen, Listening, Moved, Send
-from tetrad_weights.group_sides import BUCKET_BYTES, GLOO, child_environment, difference, overridden
+from tetrad_weights.group_sides import (
+    BUCKET_BYTES,
+    GLOO,
+    HOST_BUCKET_BYTES,
+    child_environment,
+    difference,
+    overridden,
+)
 from tetrad_weights.owners import Process
 from tetrad_wire.ids import Incarnation, PolicyVersion
 from tetrad_wire.messages.groups import FollowSending, FormGroup, GroupOpened, GroupRefused, SendingEnded
+from tetrad_wire.messages.weights import PullVersion
 
 Reply = Callable[[msgspec.Struct], None]
 
@@ -59,6 +67,8 @@ class _Sender:
     """That forms or sends."""
     version: PolicyVersion | None = None
     """That was sent last, or is being sent."""
+    attempt: int = 0
+    """Of the pull that it was sent for."""
     ended: SendingEnded | None = None
     askers: list[Reply] = field(default_factory=list)
     """Who wait for the answer to the question."""
@@ -139,17 +149,17 @@ class Senders:
             return Standing.NONE
         return Standing.READY if sender.is_ready else Standing.FORMING
 
-    def send(
-        self,
-        incarnation: Incarnation,
-        version: PolicyVersion,
-        memory: Callable[[], Awaitable[Send]],
-        tasks: asyncio.TaskGroup,
-    ) -> None:
+    def has_sent_for(self, pull: PullVersion) -> bool:
+        """Whether just this question was answered by a sending, which a slow answer must not end."""
+        sender = self._senders.get(pull.incarnation)
+        asked = (pull.group, pull.version, pull.attempt)
+        return pull.attempt > 0 and sender is not None and (sender.group, sender.version, sender.attempt) == asked
+
+    def send(self, pull: PullVersion, memory: Callable[[], Awaitable[Send]], tasks: asyncio.TaskGroup) -> None:
         """Begin to send a version in a group that is ready; `memory` says where it lies."""
-        sender = self._senders[incarnation]
-        sender.version, sender.ended = version, None
-        sender.task = tasks.create_task(self._send(sender, version, memory), name=f"send-{sender.group}")
+        sender = self._senders[pull.incarnation]
+        sender.version, sender.attempt, sender.ended = pull.version, pull.attempt, None
+        sender.task = tasks.create_task(self._send(sender, pull.version, memory), name=f"send-{sender.group}")
 
     def release(self, incarnation: Incarnation) -> None:
         """An engine has no use for what is being sent to it: a sending in its middle cannot be ended otherwise."""
@@ -212,14 +222,14 @@ class Senders:
         )
         if found := difference(child.side, question.side):
             raise GroupUnusableError(peer=sender.reader.replica, reason=found)
-        test_bytes = HOST_TEST_BYTES if question.side.backend == GLOO else DEVICE_TEST_BYTES
+        is_on_host = question.side.backend == GLOO
         listening = await child.ask(Listen(host=self._host, timeout_s=timeout_s), Listening, timeout_s=timeout_s)
         opened = GroupOpened(
             group=sender.group,
             host=self._host,
             port=listening.port,
-            bucket_bytes=BUCKET_BYTES,
-            test_bytes=test_bytes,
+            bucket_bytes=HOST_BUCKET_BYTES if is_on_host else BUCKET_BYTES,
+            test_bytes=HOST_TEST_BYTES if is_on_host else DEVICE_TEST_BYTES,
         )
         sender.tell(opened)
         form = Form(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Final, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from tetrad_rollout.engine.errors import EngineError, LayoutError
 from tetrad_rollout.engine.protocol import CommitReport, Engine, WeightLayout
-from tetrad_rollout.engine.update import commit_weights, prove_weights
+from tetrad_rollout.engine.update import commit_weights, overwrite_weights, prove_weights
 from tetrad_rollout.occupation import OccupationClock
 from tetrad_rollout.weights.errors import FetchError, SyncDeadlineError
 from tetrad_rollout.weights.nccl import Nccl
@@ -32,7 +33,7 @@ from tetrad_weights.errors import WeightsError
 from tetrad_weights.layout import Layout
 from tetrad_weights.manifest import build
 from tetrad_wire import WireError
-from tetrad_wire.ids import Incarnation, RunId
+from tetrad_wire.ids import Incarnation, PolicyVersion, RunId
 from tetrad_wire.messages.membership import (
     CachePolicy,
     Certificate,
@@ -284,26 +285,15 @@ class WeightKeeper:
     async def _stage_and_commit(self, wanted: WantedWeights, receiver: WeightReceiver) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-
-        def stage(manifest: Manifest) -> npt.NDArray[np.uint8]:
-            return self._engine.begin_stage(manifest, version=wanted.version)
-
-        is_staged = False
-
-        async def stage_from_device(manifest: Manifest, device: DeviceHandle, others: Sequence[DeviceHandle]) -> None:
-            nonlocal is_staged
-            await self._engine.stage_from_device(device, manifest, version=wanted.version, others=others)
-            is_staged = True
-
         self._enter(WeightPhase.STAGING)
         receiver.read_on(self._engine.gpu, self._engine.other_gpus)
         try:
-            manifest = await receiver.fetch(wanted.version, stage, stage_from_device)
+            if lacking := self._engine.stage_shortage():
+                manifest = await self._overwrite(wanted.version, receiver, lacking_bytes=lacking)
+            else:
+                manifest = await self._stage(wanted.version, receiver)
         finally:
             self._note(receiver)
-        if not is_staged:
-            # The receiver has digested every tensor while it copied.
-            await self._engine.verify_stage(digest=manifest.digest, found=manifest.digest)
         self._canary = receiver.canary
         staged = loop.time()
         # From here until the certificate the engine's word about its weights is open.
@@ -312,6 +302,36 @@ class WeightKeeper:
         with self._clock.paused():
             self._committed = await commit_weights(self._engine, version=wanted.version, digest=manifest.digest)
         self._parts = {UpdatePart.STAGE: staged - began, UpdatePart.COMMIT: loop.time() - staged}
+
+    async def _stage(self, version: PolicyVersion, receiver: WeightReceiver) -> Manifest:
+        """Bring a version beside the live weights, while the engine serves."""
+
+        def stage(manifest: Manifest) -> npt.NDArray[np.uint8]:
+            return self._engine.begin_stage(manifest, version=version)
+
+        is_staged = False
+
+        async def stage_from_device(manifest: Manifest, device: DeviceHandle, others: Sequence[DeviceHandle]) -> None:
+            nonlocal is_staged
+            await self._engine.stage_from_device(device, manifest, version=version, others=others)
+            is_staged = True
+
+        manifest = await receiver.fetch(version, stage, stage_from_device)
+        if not is_staged:
+            # The receiver has digested every tensor while it copied.
+            await self._engine.verify_stage(digest=manifest.digest, found=manifest.digest)
+        return manifest
+
+    async def _overwrite(self, version: PolicyVersion, receiver: WeightReceiver, *, lacking_bytes: int) -> Manifest:
+        """Bring a version in the place of the live weights: there is no room beside them."""
+        log.warning("stage_without_room", version=version, lacking_bytes=lacking_bytes, instead="in place, paused")
+        fetch = partial(receiver.fetch, version, is_in_place=True)
+        with self._clock.paused():
+            return await overwrite_weights(self._engine, fetch, version=version, on_begin=self._uncertify)
+
+    def _uncertify(self) -> None:
+        self.certificate = self._committed = None
+        self._on_change()
 
     def _note(self, receiver: WeightReceiver) -> None:
         found = receiver.statistics()

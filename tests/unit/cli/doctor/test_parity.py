@@ -53,8 +53,13 @@ def test_an_interpreter_that_cannot_be_asked_is_named(tmp_path: Path) -> None:
     ("variables", "expected"),
     [
         ({"NCCL_CUMEM_ENABLE": "1"}, "NCCL_CUMEM_ENABLE=1 here"),
-        ({"NCCL_SOCKET_IFNAME": "eth0"}, "NCCL_SOCKET_IFNAME=eth0: set the same"),
+        ({"NCCL_PROTO": "LL"}, "NCCL_PROTO=LL: set the same"),
+        ({"GLOO_DEVICE_TRANSPORT": "TCP"}, "GLOO_DEVICE_TRANSPORT=TCP: set the same"),
     ],
 )
-def test_variables_of_nccl_are_told(variables: dict[str, str], expected: str) -> None:
+def test_variables_that_steer_collectives_are_told(variables: dict[str, str], expected: str) -> None:
     assert expected in of(parity([], {**ENVIRON, **variables}), Verdict.NOTE)[0]
+
+
+def test_variables_that_name_a_hosts_own_devices_need_not_be_the_same() -> None:
+    assert of(parity([], {**ENVIRON, "NCCL_SOCKET_IFNAME": "eth0"}), Verdict.NOTE) == []

@@ -41,14 +41,14 @@ def test_the_road_to_a_certificate_is_stage_verify_pause_commit_certify() -> Non
     assert status == WeightStatus(state=WeightState.CERTIFIED, live_version=SEVEN, live_digest="d7", is_certified=True)
 
 
-def test_quarantine_is_reached_from_anywhere_and_left_by_staging_only() -> None:
+def test_quarantine_is_reached_from_anywhere_and_left_by_seeding_only() -> None:
     for state in WeightState:
         assert next_state(state, WeightEvent.FAIL) is WeightState.QUARANTINED
 
     ways_out = {
         event for (state, event), to in TRANSITIONS.items() if state is WeightState.QUARANTINED and to is not state
     }
-    assert ways_out == {WeightEvent.BEGIN_STAGE}
+    assert ways_out == {WeightEvent.BEGIN_STAGE, WeightEvent.BEGIN_IN_PLACE}
 
 
 def test_only_a_paused_engine_commits_and_only_a_committed_one_is_certified_first() -> None:
@@ -65,6 +65,13 @@ def test_staging_a_newer_version_keeps_the_certificate_of_the_live_one() -> None
     status = step(through(*CERTIFIED), WeightEvent.BEGIN_STAGE, version=PolicyVersion(8))
 
     assert (status.live_version, status.is_certified, status.staged_version) == (SEVEN, True, 8)
+
+
+def test_nobody_knows_what_is_live_while_it_is_written_over() -> None:
+    status = through(WeightEvent.BEGIN_IN_PLACE, status=through(*CERTIFIED))
+
+    assert status == WeightStatus(state=WeightState.REPLACING, staged_version=SEVEN)
+    assert through(*CERTIFIED[1:2], *CERTIFIED[3:], status=status) == through(*CERTIFIED)
 
 
 @pytest.mark.parametrize("event", [WeightEvent.WAKE, WeightEvent.FAIL])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tetrad_cli.doctor.finding import Finding, Patient, Verdict
+from tetrad_weights.group_sides import FORCED, overridden, steering
 
 PROBE_TIMEOUT_S: Final = 30.0
 ABSENT: Final = "not here"
@@ -58,9 +59,6 @@ LIBRARIES: Final = (
     Library("nccl", Verdict.BAD, "both ends of a transfer must speak one version"),
     Library("transformers", Verdict.NOTE, "tokenizers and parameter names may differ"),
 )
-
-SWITCHES: Final[Mapping[str, str]] = {"NCCL_CUMEM_ENABLE": "0", "NCCL_NVLS_ENABLE": "0"}
-"""Variables that change how NCCL allocates; both ends of a group of the run need the same, and this value."""
 
 
 def check(patient: Patient) -> list[Finding]:
@@ -115,14 +113,12 @@ def _libraries(found: Mapping[Path, Mapping[str, str]]) -> Iterator[Finding]:
 
 
 def _variables(environ: Mapping[str, str]) -> Iterator[Finding]:
-    ours = {name: value for name, value in sorted(environ.items()) if name.startswith("NCCL_")}
-    for name, wanted in SWITCHES.items():
-        if ours.get(name, wanted) != wanted:
-            yield Finding(
-                Verdict.NOTE,
-                name,
-                f"{name}={ours[name]} here, and so for all processes of a run; weights by NCCL use {wanted}",
-            )
-    others = ", ".join(f"{name}={value}" for name, value in ours.items() if name not in SWITCHES)
+    for name, value in overridden(environ).items():
+        yield Finding(
+            Verdict.NOTE,
+            name,
+            f"{name}={value} here, and so for all processes of a run; weights by NCCL use {FORCED[name]}",
+        )
+    others = ", ".join(f"{name}={value}" for name, value in steering(environ).items() if name not in FORCED)
     if others:
         yield Finding(Verdict.NOTE, "same variables", f"{others}: set the same wherever processes of one run start")

@@ -72,13 +72,23 @@ class Group:
         """Broadcast a version from the sender's memory into the receiver's, bucket by bucket."""
         parts = list(buckets(flat.numel(), self._bucket_bytes))
         for number, part in enumerate(parts, start=1):
-            self._lines.at(Phase.BUCKET, number, len(parts))
-            self._broadcast(flat[part.start : part.end], source=SENDER)
+            self.move_part(flat[part.start : part.end], number, len(parts))
+
+    def move_part(self, part: Tensor, bucket: int, num_buckets: int) -> None:
+        """Broadcast one bucket of a version; buckets are counted from 1."""
+        self._lines.at(Phase.BUCKET, bucket, num_buckets)
+        self._broadcast(part, source=SENDER)
 
     def _connected(self, order: Form) -> TCPStore:
         self._lines.at(Phase.CONNECT)
-        # A plain connection first: its error names address and reason.
-        socket.create_connection((order.host, order.port), timeout=order.timeout_s).close()
+        # A plain connection first: its error says the reason.
+        try:
+            socket.create_connection((order.host, order.port), timeout=order.timeout_s).close()
+        except OSError as error:
+            raise ConnectionError(
+                f"the sender waits at {order.host} port {order.port}, which cannot be reached from here: {error}; "
+                "TETRAD_GROUP_HOST of the broadcaster is the address at which engines reach its host"
+            ) from error
         return _store(order.host, order.port, timeout_s=order.timeout_s, is_master=False)
 
     def _tested(self, num_bytes: int) -> float:

@@ -8,11 +8,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Final
 
-import msgspec
-
 from tetrad_runtime.orphans import follow_parent
 from tetrad_weights.errors import SegmentAllocationError
-from tetrad_weights.group_orders import Answer, At, Failed, Order, Phase
+from tetrad_weights.group_orders import Answer, At, Failed, Order, Phase, line_of, order_in
 
 _STDOUT: Final = 1
 _STDERR: Final = 2
@@ -24,7 +22,6 @@ class Lines:
     def __init__(self, orders: IO[bytes], answers: IO[bytes]) -> None:
         self._orders = orders
         self._answers = answers
-        self._decoder = msgspec.json.Decoder(Order)
         self._at = At(phase=Phase.START)
 
     def obey(self, do: Callable[[Order], Answer | None]) -> None:
@@ -45,12 +42,12 @@ class Lines:
 
     def say(self, answer: Answer) -> None:
         """Write a line."""
-        self._answers.write(msgspec.json.encode(answer) + b"\n")
+        self._answers.write(line_of(answer))
         self._answers.flush()
 
     def _received(self) -> Iterator[Order]:
         for line in self._orders:
-            yield self._decoder.decode(line)
+            yield order_in(line)
 
     def _failure(self, error: Exception) -> Failed:
         # torch's out-of-memory error, without importing torch for its name.

@@ -17,7 +17,7 @@ from tetrad_devices.facts import index_of, memory_of, uuid_of
 from tetrad_devices.groups.group import RECEIVER, Group, device_of, side_of
 from tetrad_devices.groups.orders import Lines, open_lines
 from tetrad_devices.ring import DeviceRing
-from tetrad_weights.group_orders import Answer, Form, Moved, Order, Phase, Ready, Receive
+from tetrad_weights.group_orders import Answer, Form, Moved, Order, Phase, Ready, Receive, ReceivePart
 from tetrad_weights.group_sides import GLOO
 from tetrad_weights.ring import SegmentRing
 
@@ -37,6 +37,17 @@ class HostMemory:
         segment = self._ring.take(num_bytes, pinned=())
         try:
             group.move(torch.from_numpy(segment.payload))
+        finally:
+            segment.end_writing()
+        return Moved(seconds=time.monotonic() - began, segment=segment.handle)
+
+    def receive_part(self, order: ReceivePart, group: Group) -> Moved:
+        """Fill the beginning of one with a bucket."""
+        began = time.monotonic()
+        segment = self._ring.take(order.room_bytes, pinned=())
+        try:
+            bucket = torch.from_numpy(segment.payload[: order.num_bytes])
+            group.move_part(bucket, order.bucket, order.num_buckets)
         finally:
             segment.end_writing()
         return Moved(seconds=time.monotonic() - began, segment=segment.handle)
@@ -103,6 +114,9 @@ def _done(order: Order, group: Group, memory: HostMemory | DeviceMemory, lines: 
         case Receive():
             lines.at(Phase.MEMORY)
             return memory.receive(order.num_bytes, group)
+        case ReceivePart() if isinstance(memory, HostMemory):
+            lines.at(Phase.MEMORY)
+            return memory.receive_part(order, group)
         case _:
             raise TypeError(f"a receiver does not {type(order).__name__}")
 

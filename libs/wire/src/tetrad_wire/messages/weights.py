@@ -182,6 +182,8 @@ class PullVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Those that this engine can use, the preferred one first; one that it found unusable is left out."""
     group: str = ""
     """Name of the process group that its receiver is in; empty without one, and then `nccl` means nothing."""
+    attempt: int = 0
+    """Counted by the engine; the same question sent again has the same number, and what is being sent goes on."""
     base: PolicyVersion | None = None
     """Reserved: a version that the engine holds, against which a lossless delta may be offered. Never set yet."""
 

@@ -51,6 +51,7 @@ class FlatWeights:
         self._spare: Bytes | None = None
         self._stage: Bytes | None = None
         self._stage_layout = layout
+        self._is_in_place = False
 
     def begin_stage(self, layout: WeightLayout) -> Bytes:
         """A writable view of the stage buffer; its old content means nothing."""
@@ -58,7 +59,20 @@ class FlatWeights:
         if self._spare is None or self._spare.size != layout.num_bytes:
             self._spare = aligned_zeros(layout.num_bytes)
         # A view of its own, so that it can be closed for writing when the stage is verified.
-        self._stage, self._stage_layout = self._spare.view(), layout
+        self._stage, self._stage_layout, self._is_in_place = self._spare.view(), layout, False
+        return self._stage
+
+    @property
+    def needed_to_stage(self) -> int:
+        """Bytes that the next stage allocates; 0 where it has its memory already."""
+        return 0 if self._spare is not None else self.live.size
+
+    def begin_in_place(self, layout: WeightLayout) -> Bytes:
+        """A writable view of the live buffer, to be filled like a stage; a swap then changes its layout alone."""
+        check_fits(layout, self._model)
+        if layout.num_bytes != self.live.size:
+            raise LayoutError(f"the layout has {layout.num_bytes} bytes, the live weights {self.live.size}")
+        self._stage, self._stage_layout, self._is_in_place = self.live.view(), layout, True
         return self._stage
 
     def staged_digest(self) -> str:
@@ -72,8 +86,9 @@ class FlatWeights:
     def swap(self) -> None:
         """The stage becomes live, and what was live the next stage's memory."""
         self._staged()
-        assert self._spare is not None
-        self.live, self._spare = self._spare, self.live
+        if not self._is_in_place:
+            assert self._spare is not None
+            self.live, self._spare = self._spare, self.live
         self.live_layout, self._stage = self._stage_layout, None
 
     def live_digest(self) -> str:

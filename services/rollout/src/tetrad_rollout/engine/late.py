@@ -63,6 +63,14 @@ class LateEngine:
         """See `Engine.begin_stage`."""
         return self._there().begin_stage(layout, version=version)
 
+    def stage_shortage(self) -> int:
+        """See `Engine.stage_shortage`."""
+        return self._there().stage_shortage()
+
+    def begin_in_place(self, layout: WeightLayout, *, version: PolicyVersion) -> npt.NDArray[np.uint8]:
+        """See `Engine.begin_in_place`."""
+        return self._there().begin_in_place(layout, version=version)
+
     async def verify_stage(self, *, digest: str, found: str | None = None) -> None:
         """See `Engine.verify_stage`."""
         await self._there().verify_stage(digest=digest, found=found)

@@ -7,6 +7,7 @@ status and buffers of one mind. Must not know requests.
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -17,19 +18,22 @@ from tetrad_rollout.engine.flat_weights import DigestFunction, FlatWeights
 from tetrad_rollout.engine.probes import ProbeMemory, probe_tokens
 from tetrad_rollout.engine.protocol import CachePolicy, CommitReport, ProbeReport, WeightLayout
 from tetrad_rollout.engine.runner import Runner
-from tetrad_rollout.engine.weight_state import WeightEvent, WeightState, WeightStatus, step
+from tetrad_rollout.engine.weight_state import UNVERSIONED, WeightEvent, WeightState, WeightStatus, step
 from tetrad_weights.digest import Bytes
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.weights import Canary
 
-_IN_STAGE: Final = frozenset({WeightState.STAGING, WeightState.STAGED, WeightState.PAUSED})
+_IN_STAGE: Final = frozenset({WeightState.STAGING, WeightState.STAGED, WeightState.PAUSED, WeightState.REPLACING})
+# What the host needs beside a stage in the next moment.
+MARGIN_BYTES: Final = 64 << 20
 
 
 class LiveWeights:
     """The weights of one engine and how they are replaced."""
 
-    def __init__(self, runner: Runner, *, digest: DigestFunction) -> None:
+    def __init__(self, runner: Runner, *, digest: DigestFunction, free_bytes: Callable[[], int]) -> None:
         self._runner = runner
+        self._free_bytes = free_bytes
         self._flat = FlatWeights(runner.layout, digest=digest)
         self._lock = threading.Lock()
         self._stages_begun = 0
@@ -47,6 +51,20 @@ class LiveWeights:
             after = step(self.status, WeightEvent.BEGIN_STAGE, version=version)
             buffer = self._flat.begin_stage(layout)
             self.status = after
+            self._stages_begun += 1
+        return buffer
+
+    def stage_shortage(self) -> int:
+        """Bytes that lack for a stage beside the live weights; 0 where there is room."""
+        needed = self._flat.needed_to_stage
+        return max(0, needed + MARGIN_BYTES - self._free_bytes()) if needed else 0
+
+    def begin_in_place(self, layout: WeightLayout, version: PolicyVersion) -> Bytes:
+        """The live buffer itself, for the caller to fill while no forward runs."""
+        with self._lock:
+            after = step(self.status, WeightEvent.BEGIN_IN_PLACE, version=version)
+            buffer = self._flat.begin_in_place(layout)
+            self.status, self._is_unproven = after, True
             self._stages_begun += 1
         return buffer
 
@@ -85,8 +103,7 @@ class LiveWeights:
         """The engine is about to generate again; refused in between a commit and a passed probe."""
         with self._lock:
             if self._is_unproven:
-                version = self.status.live_version
-                raise WeightStateError(f"version {version} is committed and not proven; call probe() before resume()")
+                raise WeightStateError(f"{_unproven(self.status)}; call probe() before resume()")
             if self.status.state is WeightState.PAUSED:
                 self.status = step(self.status, WeightEvent.RESUME)
 
@@ -151,6 +168,12 @@ class LiveWeights:
     def _fail(self) -> None:
         with self._lock:
             self.status = step(self.status, WeightEvent.FAIL)
+
+
+def _unproven(status: WeightStatus) -> str:
+    if status.live_version == UNVERSIONED:
+        return f"version {status.staged_version} was written over the live weights and is not committed and proven"
+    return f"version {status.live_version} is committed and not proven"
 
 
 def commit_report(status: WeightStatus, *, is_idle: bool, spans_cut: int, started: float) -> CommitReport:

@@ -3,7 +3,8 @@
 Owns the value types and the `Engine` protocol. Must not know torch, sglang, leases, episodes or the wire.
 
 An update of the weights is: `begin_stage` → fill the buffer → `verify_stage` (all while the engine serves) →
-`pause` → `commit` → `probe` → `resume`; `tetrad_rollout.engine.update.switch_weights` performs the second half.
+`pause` → `commit` → `probe` → `resume`; `tetrad_rollout.engine.update.switch_weights` performs the second half. Where
+there is no room for a stage it is `pause` → `begin_in_place` → fill → `verify_stage` → `commit` → `probe` → `resume`.
 """
 
 from collections.abc import Callable, Sequence
@@ -254,6 +255,22 @@ class Engine(Protocol):
 
         Raises:
             LayoutError: names, dtypes or shapes are not the model's.
+        """
+        ...
+
+    def stage_shortage(self) -> int:
+        """Bytes that lack for a stage beside the live weights; 0 where there is room, or a stage already."""
+        ...
+
+    def begin_in_place(self, layout: WeightLayout, *, version: PolicyVersion) -> npt.NDArray[np.uint8]:
+        """The live weights themselves, to be filled and verified like a stage, where there is no room for one.
+
+        The engine must be paused, and stays so until a version has come whole, was committed and probed: whatever
+        becomes of this one, nothing is certified in between.
+
+        Raises:
+            WeightStateError: not paused, or this engine's weights are not overwritten.
+            LayoutError: as `begin_stage`, or not as large as the live weights.
         """
         ...
 

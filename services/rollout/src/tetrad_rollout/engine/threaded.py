@@ -70,11 +70,12 @@ class ThreadedEngine:
         settings: BatchSettings,
         decode: Decode | None = None,
         digest: DigestFunction = manifest_digest,
+        free_bytes: Callable[[], int] = lambda: host_memory().free,
     ) -> None:
         self._runner = runner
         self._settings = settings
         self._core = EngineCore(runner, settings=settings, decode=decode)
-        self._weights = LiveWeights(runner, digest=digest)
+        self._weights = LiveWeights(runner, digest=digest, free_bytes=free_bytes)
         self._callers: dict[RequestId, _Caller] = {}
         self._mailbox: deque[Callable[[], None]] = deque()
         self._wakeup = threading.Condition()
@@ -114,6 +115,16 @@ class ThreadedEngine:
     def begin_stage(self, layout: WeightLayout, *, version: PolicyVersion) -> npt.NDArray[np.uint8]:
         """See `Engine.begin_stage`."""
         return self._weights.begin(layout, version)
+
+    def stage_shortage(self) -> int:
+        """See `Engine.stage_shortage`."""
+        return self._weights.stage_shortage()
+
+    def begin_in_place(self, layout: WeightLayout, *, version: PolicyVersion) -> npt.NDArray[np.uint8]:
+        """See `Engine.begin_in_place`."""
+        if not self._is_paused:
+            raise WeightStateError("forwards read the live weights; call pause() before begin_in_place()")
+        return self._weights.begin_in_place(layout, version)
 
     async def verify_stage(self, *, digest: str, found: str | None = None) -> None:
         """See `Engine.verify_stage`."""

@@ -1,9 +1,45 @@
-"""The second half of a weight update: pause → commit → cache policy → probe → resume, in that order."""
+"""The second half of a weight update: pause → commit → cache policy → probe → resume, in that order.
+
+And the first half of one without a stage, for which the engine is paused from the start.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable
 
 from tetrad_rollout.engine.errors import DigestMismatchError, WeightStateError
 from tetrad_rollout.engine.protocol import CommitReport, Engine, PauseMode, ProbeReport
+from tetrad_weights.digest import Bytes
 from tetrad_wire.ids import PolicyVersion
-from tetrad_wire.messages.weights import Canary
+from tetrad_wire.messages.weights import Canary, Manifest
+
+Fetch = Callable[[Callable[[Manifest], Bytes]], Awaitable[Manifest]]
+"""Fills the buffer that it is given the way to, every digest checked."""
+
+
+async def overwrite_weights(
+    engine: Engine, fetch: Fetch, *, version: PolicyVersion, on_begin: Callable[[], None]
+) -> Manifest:
+    """Write a version over the live weights, for an engine without room for a stage; then it is to be committed.
+
+    `on_begin` hears of the moment from which nothing may be certified. What fails before that costs nothing; after it
+    the engine stays paused until a whole version has come.
+    """
+
+    def begin(manifest: Manifest) -> Bytes:
+        buffer = engine.begin_in_place(manifest, version=version)
+        on_begin()
+        return buffer
+
+    await engine.pause(PauseMode.IN_PLACE)
+    try:
+        manifest = await fetch(begin)
+        await engine.verify_stage(digest=manifest.digest, found=manifest.digest)
+    except BaseException:
+        # Refused once the first byte may have changed.
+        with contextlib.suppress(WeightStateError):
+            await engine.resume()
+        raise
+    return manifest
 
 
 async def switch_weights(engine: Engine, *, version: PolicyVersion, digest: str) -> tuple[CommitReport, ProbeReport]:

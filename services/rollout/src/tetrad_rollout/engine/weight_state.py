@@ -3,7 +3,8 @@
 `step` takes what is known and an event and answers what is known then. `live_version` is what the engine
 computes with; it is *certified* only in between a passed probe and the next commit, wake or quarantine.
 Staging a newer version beside certified weights does not un-certify them; beside committed ones it takes the place of
-their probe: only what is committed next can be certified.
+their probe: only what is committed next can be certified. What overwrites the live weights themselves un-certifies them
+first, and leaves nothing to go back to.
 """
 
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ class WeightState(StrEnum):
     """No token is drawn, so that it can be committed."""
     COMMITTED = "committed"
     """The engine has switched to it."""
+    REPLACING = "replacing"
+    """It is being written over the live weights, the engine paused: nothing serves until a whole version is proven."""
     CERTIFIED = "certified"
     """A probe gave finite numbers: the coordinator may lease."""
     QUARANTINED = "quarantined"
@@ -41,6 +44,7 @@ class WeightEvent(StrEnum):
     """What happens to the weights of an engine."""
 
     BEGIN_STAGE = "begin_stage"
+    BEGIN_IN_PLACE = "begin_in_place"
     VERIFY = "verify"
     PAUSE = "pause"
     RESUME = "resume"
@@ -54,30 +58,42 @@ _S, _E = WeightState, WeightEvent
 
 TRANSITIONS: Final[Mapping[tuple[WeightState, WeightEvent], WeightState]] = {
     (_S.EMPTY, _E.BEGIN_STAGE): _S.STAGING,
+    (_S.EMPTY, _E.BEGIN_IN_PLACE): _S.REPLACING,
     (_S.EMPTY, _E.WAKE): _S.EMPTY,
     (_S.EMPTY, _E.FAIL): _S.QUARANTINED,
     (_S.STAGING, _E.BEGIN_STAGE): _S.STAGING,  # a newer version supersedes the one half received
+    (_S.STAGING, _E.BEGIN_IN_PLACE): _S.REPLACING,
     (_S.STAGING, _E.VERIFY): _S.STAGED,
     (_S.STAGING, _E.WAKE): _S.STAGING,
     (_S.STAGING, _E.FAIL): _S.QUARANTINED,
     (_S.STAGED, _E.BEGIN_STAGE): _S.STAGING,
+    (_S.STAGED, _E.BEGIN_IN_PLACE): _S.REPLACING,
     (_S.STAGED, _E.PAUSE): _S.PAUSED,
     (_S.STAGED, _E.WAKE): _S.STAGED,
     (_S.STAGED, _E.FAIL): _S.QUARANTINED,
     (_S.PAUSED, _E.BEGIN_STAGE): _S.STAGING,
+    (_S.PAUSED, _E.BEGIN_IN_PLACE): _S.REPLACING,
     (_S.PAUSED, _E.RESUME): _S.STAGED,  # the commit was called off; the old weights serve on
     (_S.PAUSED, _E.COMMIT): _S.COMMITTED,
     (_S.PAUSED, _E.WAKE): _S.PAUSED,
     (_S.PAUSED, _E.FAIL): _S.QUARANTINED,
     (_S.COMMITTED, _E.BEGIN_STAGE): _S.STAGING,  # what slept is seeded anew, whether it was proven or not
+    (_S.COMMITTED, _E.BEGIN_IN_PLACE): _S.REPLACING,
     (_S.COMMITTED, _E.CERTIFY): _S.CERTIFIED,
     (_S.COMMITTED, _E.WAKE): _S.COMMITTED,
     (_S.COMMITTED, _E.FAIL): _S.QUARANTINED,
+    (_S.REPLACING, _E.BEGIN_STAGE): _S.STAGING,  # by now there is room
+    (_S.REPLACING, _E.BEGIN_IN_PLACE): _S.REPLACING,
+    (_S.REPLACING, _E.VERIFY): _S.PAUSED,
+    (_S.REPLACING, _E.WAKE): _S.REPLACING,
+    (_S.REPLACING, _E.FAIL): _S.QUARANTINED,
     (_S.CERTIFIED, _E.BEGIN_STAGE): _S.STAGING,
+    (_S.CERTIFIED, _E.BEGIN_IN_PLACE): _S.REPLACING,
     (_S.CERTIFIED, _E.CERTIFY): _S.CERTIFIED,  # a probe may be repeated at any time
     (_S.CERTIFIED, _E.WAKE): _S.COMMITTED,  # what slept must be probed again
     (_S.CERTIFIED, _E.FAIL): _S.QUARANTINED,
     (_S.QUARANTINED, _E.BEGIN_STAGE): _S.STAGING,  # the only way back: be seeded again
+    (_S.QUARANTINED, _E.BEGIN_IN_PLACE): _S.REPLACING,  # likewise
     (_S.QUARANTINED, _E.WAKE): _S.QUARANTINED,
     (_S.QUARANTINED, _E.FAIL): _S.QUARANTINED,
 }
@@ -114,7 +130,7 @@ def next_state(state: WeightState, event: WeightEvent) -> WeightState:
 def step(
     status: WeightStatus, event: WeightEvent, *, version: PolicyVersion = UNVERSIONED, digest: str = ""
 ) -> WeightStatus:
-    """The status after `event`; `version` is read at BEGIN_STAGE, `digest` at VERIFY.
+    """The status after `event`; `version` is read at BEGIN_STAGE and BEGIN_IN_PLACE, `digest` at VERIFY.
 
     Raises:
         WeightStateError: the table has no such transition; the status is as it was.
@@ -123,6 +139,9 @@ def step(
     match event:
         case WeightEvent.BEGIN_STAGE:
             return replace(after, staged_version=version, staged_digest="")
+        case WeightEvent.BEGIN_IN_PLACE:
+            # From the first byte on nobody knows what is live.
+            return replace(WeightStatus(state=after.state), staged_version=version)
         case WeightEvent.VERIFY:
             return replace(after, staged_digest=digest)
         case WeightEvent.COMMIT:

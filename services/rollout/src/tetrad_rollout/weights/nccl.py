@@ -9,9 +9,9 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -20,21 +20,25 @@ from tetrad_runtime.group_child import GroupChild
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import DeadlineError
 from tetrad_weights.errors import GroupBrokenError, GroupUnusableError
-from tetrad_weights.group_orders import Form, Formed, Moved, Receive
-from tetrad_weights.group_sides import GLOO, NCCL, child_environment, overridden
+from tetrad_weights.group_orders import Form, Formed, Moved, Receive, ReceivePart
+from tetrad_weights.group_sides import GLOO, NCCL, Bucket, buckets, child_environment, overridden
 from tetrad_weights.owners import pid_space, this_process
 from tetrad_weights.sweeping import sweep
 from tetrad_wire import RemoteProtocolError
 from tetrad_wire.errors import Violation
 from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages.groups import FollowSending, FormGroup, GroupOpened, GroupRefused, SendingEnded
-from tetrad_wire.messages.weights import VersionOffered
+from tetrad_wire.messages.weights import SegmentHandle, VersionOffered
 
 # The sender may take longer to start than we do; asking again is answered alike.
 RESEND_S: Final = 2.0
 # So that our own end, which knows the phase and the bucket, is the first to be late.
 SLACK_S: Final = 2.0
 PEER: Final = "the broadcaster"
+
+T = TypeVar("T")
+TakePart = Callable[[Bucket, SegmentHandle], Awaitable[None]]
+"""Copies a bucket out of the receiver's memory, which is then written again."""
 
 log = get_logger(__name__)
 
@@ -49,6 +53,8 @@ class Link:
     """From the first question to the proof."""
     bytes_per_s: float
     """Of its test."""
+    bucket_bytes: int
+    """Of a version, in each collective."""
 
 
 class Nccl:
@@ -79,7 +85,7 @@ class Nccl:
         except BaseException:
             await self.end()
             raise
-        link = Link(opened.group, time.monotonic() - began, formed.bytes_per_s)
+        link = Link(opened.group, time.monotonic() - began, formed.bytes_per_s, opened.bucket_bytes)
         self.link = link
         log.info(
             "group_formed",
@@ -98,8 +104,17 @@ class Nccl:
         Raises GroupUnusableError where memory is short, GroupBrokenError where the group broke or was late; then the
         receiver is killed, and nothing of ours writes any more.
         """
-        assert self._receiver is not None, "an offer by nccl names our group"
-        receiving = asyncio.create_task(self._received(offer, self._receiver, deadline=deadline))
+        return await self._watched(self._received(offer, deadline=deadline), offer, deadline=deadline)
+
+    async def receive_parts(self, offer: VersionOffered, take: TakePart, *, deadline: float) -> None:
+        """Have every byte received, one bucket after the other, in host memory; raises like `receive`.
+
+        The sender waits with the next bucket until the last one was taken.
+        """
+        await self._watched(self._received_parts(offer, take, deadline=deadline), offer, deadline=deadline)
+
+    async def _watched(self, work: Coroutine[None, None, T], offer: VersionOffered, *, deadline: float) -> T:
+        receiving = asyncio.create_task(work)
         following = asyncio.create_task(self._followed(offer, deadline=deadline + SLACK_S))
         try:
             # A sender that dies is heard of at once: not every backend's receiver notices.
@@ -178,9 +193,25 @@ class Nccl:
         assert self._ask is not None, "`ask_by` was called"
         return await self._ask(question, timeout_s=timeout_s, resend_s=resend_s)
 
-    async def _received(self, offer: VersionOffered, receiver: GroupChild, *, deadline: float) -> Moved:
+    async def _received(self, offer: VersionOffered, *, deadline: float) -> Moved:
+        assert self._receiver is not None, "an offer by nccl names our group"
         order = Receive(num_bytes=offer.manifest.num_bytes)
-        return await receiver.ask(order, Moved, timeout_s=deadline - time.monotonic())
+        return await self._receiver.ask(order, Moved, timeout_s=deadline - time.monotonic())
+
+    async def _received_parts(self, offer: VersionOffered, take: TakePart, *, deadline: float) -> None:
+        assert self._receiver is not None, "an offer by nccl names our group"
+        assert self.link is not None, "it has a link"
+        parts = list(buckets(offer.manifest.num_bytes, self.link.bucket_bytes))
+        for number, part in enumerate(parts, start=1):
+            order = ReceivePart(
+                num_bytes=part.end - part.start,
+                room_bytes=parts[0].end,
+                bucket=number,
+                num_buckets=len(parts),
+            )
+            moved = await self._receiver.ask(order, Moved, timeout_s=deadline - time.monotonic())
+            assert moved.segment is not None, "parts are received in host memory"
+            await take(part, moved.segment)
 
     async def _followed(self, offer: VersionOffered, *, deadline: float) -> None:
         """Return when the sender has sent everything; raise when it never will."""

@@ -9,6 +9,7 @@ for the next version, since asking costs one round trip and what was out of reac
 """
 
 import asyncio
+import itertools
 import random
 import sys
 import time
@@ -23,6 +24,7 @@ import numpy as np
 from tetrad_rollout.weights.cuda_ipc import CudaIpc, DeviceStage
 from tetrad_rollout.weights.errors import TransferBrokenError, VersionNotOfferedError, VersionSupersededError
 from tetrad_rollout.weights.nccl import PEER, Nccl, memory_of
+from tetrad_rollout.weights.parts import Parts
 from tetrad_rollout.weights.shared_memory import SharedMemory
 from tetrad_rollout.weights.sockets import Sockets
 from tetrad_rollout.weights.transport import Filler, Question
@@ -121,6 +123,8 @@ class WeightReceiver:
         }
         self._nccl = nccl or Nccl(incarnation=incarnation, replica=replica)
         self._nccl.ask_by(self._request)
+        self._parts = Parts(self._thread, self._nccl)
+        self._pulls = itertools.count(1)
         self._passed_over: dict[WeightTransport, str] = {}
         self._statistics = ReceiverStatistics()
         self._is_fetching = asyncio.Lock()
@@ -133,10 +137,13 @@ class WeightReceiver:
         """Counters since the start."""
         return self._statistics
 
-    async def fetch(self, version: PolicyVersion, stage: Stage, on_device: DeviceStage | None = None) -> Manifest:
+    async def fetch(
+        self, version: PolicyVersion, stage: Stage, on_device: DeviceStage | None = None, *, is_in_place: bool = False
+    ) -> Manifest:
         """Fill the buffer that `stage` returns with a version and return its manifest, every digest checked.
 
-        What lies on the engine's own GPU is left to `on_device`; without it such an offer is not asked for.
+        What lies on the engine's own GPU is left to `on_device`; without it such an offer is not asked for. With
+        `is_in_place` there is no memory for a version but that buffer: what comes by collectives comes in parts.
 
         Raises a FetchError; DigestMismatchError naming the tensor, TransportUnusableError or ManifestError where the
         bytes cannot be had. However it ends, nothing writes into the buffer afterwards and the broadcaster is told that
@@ -145,7 +152,7 @@ class WeightReceiver:
         async with self._is_fetching:
             manifest: Manifest | None = None
             try:
-                manifest = await self._fetch(version, stage, on_device)
+                manifest = await self._fetch(version, stage, on_device, is_in_place=is_in_place)
             finally:
                 # Also where the offer is still on its way: it would stand until its deadline.
                 self._release(version, manifest, error=sys.exception())
@@ -175,11 +182,14 @@ class WeightReceiver:
         """End the thread; what is being fetched must have been cancelled."""
         self._thread.shutdown()
         self._cuda_ipc.close()
+        self._parts.close()
         self._nccl.close()
         for filler in self._fillers.values():
             filler.close()
 
-    async def _fetch(self, version: PolicyVersion, stage: Stage, on_device: DeviceStage | None) -> Manifest:
+    async def _fetch(
+        self, version: PolicyVersion, stage: Stage, on_device: DeviceStage | None, *, is_in_place: bool
+    ) -> Manifest:
         left = [way for way in self._usable if on_device is not None or way is not WeightTransport.CUDA_IPC]
         self._passed_over.clear()
         num_broken = 0
@@ -193,7 +203,7 @@ class WeightReceiver:
                 # The offer stands from here on, not from when the engine has a buffer ready.
                 deadline, way = time.monotonic() + offer.deadline_s, offer.transport
                 check_offer(offer.manifest, offer.segment)
-                await self._take(offer, stage, on_device, deadline=deadline)
+                await self._take(offer, stage, on_device, deadline=deadline, is_in_place=is_in_place)
             except TransportUnusableError as error:
                 self._pass_over(way, left, error)
             except GroupBrokenError as error:
@@ -220,32 +230,48 @@ class WeightReceiver:
         self._statistics.group_bytes_per_s = link.bytes_per_s
 
     async def _take(
-        self, offer: VersionOffered, stage: Stage, on_device: DeviceStage | None, *, deadline: float
+        self,
+        offer: VersionOffered,
+        stage: Stage,
+        on_device: DeviceStage | None,
+        *,
+        deadline: float,
+        is_in_place: bool,
     ) -> None:
-        """Prove the transport, then have the bytes brought by it."""
+        """Have the bytes brought by the offer's transport."""
         started = time.monotonic()
         num_mb = offer.manifest.num_bytes / 1e6
         self.at = f"receiving {num_mb:.1f} MB from the broadcaster by {offer.transport.value}"
         self._statistics.last_receive_s = 0.0
-        local = offer
-        if offer.transport is WeightTransport.NCCL:
-            limit = min(deadline, started + self._timeout_s * GROUP_SHARE)
+        limit = min(deadline, started + self._timeout_s * GROUP_SHARE)
+        if offer.transport is WeightTransport.NCCL and is_in_place:
+            await self._parts.fill(offer, lambda: _checked(stage(offer.manifest), offer.manifest), deadline=limit)
+            self._statistics.last_receive_s = time.monotonic() - started
+        elif offer.transport is WeightTransport.NCCL:
             local = memory_of(offer, await self._nccl.receive(offer, deadline=limit))
             self._statistics.last_receive_s = time.monotonic() - started
-        if local.device is not None:
-            assert on_device is not None, "it was not asked for"
-            await self._cuda_ipc.prove(local)
-            await self._cuda_ipc.fill(local, on_device, deadline=deadline)
+            await self._copy(local, stage, on_device, deadline=deadline)
         else:
-            filler = self._fillers[WeightTransport.SHARED_MEMORY if local.segment is not None else offer.transport]
-            await filler.prove(local)
-            buffer = _checked(stage(offer.manifest), offer.manifest)
-            await filler.fill(local, buffer, deadline=deadline)
+            await self._copy(offer, stage, on_device, deadline=deadline)
         self._announce(offer.transport)
         self._statistics.last_copy_s = seconds = time.monotonic() - started
         self._statistics.last_transport = offer.transport
         self.canary = offer.canary
         log.info("version_fetched", version=offer.version, transport=offer.transport.value, seconds=round(seconds, 4))
+
+    async def _copy(
+        self, local: VersionOffered, stage: Stage, on_device: DeviceStage | None, *, deadline: float
+    ) -> None:
+        """Prove the memory or connection, then have the bytes out of it."""
+        if local.device is not None:
+            assert on_device is not None, "it was not asked for"
+            await self._cuda_ipc.prove(local)
+            await self._cuda_ipc.fill(local, on_device, deadline=deadline)
+            return
+        filler = self._fillers[WeightTransport.SHARED_MEMORY if local.segment is not None else local.transport]
+        await filler.prove(local)
+        buffer = _checked(stage(local.manifest), local.manifest)
+        await filler.fill(local, buffer, deadline=deadline)
 
     def _announce(self, transport: WeightTransport) -> None:
         """Say by what weights come now, and why not by something faster; once for each change."""
@@ -289,6 +315,7 @@ class WeightReceiver:
             pid_space=pid_space(),
             transports=tuple(transports),
             group=self._nccl.link.group if self._nccl.link else "",
+            attempt=next(self._pulls),
         )
         reply = await self._request(question, timeout_s=max(0.0, timeout_s), resend_s=RESEND_S)
         match reply:

@@ -2,9 +2,8 @@
 
 Owns who waits, who is in the server and whether anybody may be. All on one event loop. Between a pause and a
 resume the server holds no request: weights are replaced, caches flushed and memory released in an idle server.
+A job is one request of ours, a course one sample of it, which is a request of the server's now and then.
 """
-
-# A job is one request of ours, a course one sample of it, which is a request of the server's now and then.
 
 import asyncio
 import time
@@ -91,8 +90,7 @@ class SglangEngine:
     ) -> None:
         self._server = server
         self._weights = weights
-        may_sleep = settings.server.may_sleep
-        self._memory = ServerMemory(server, may_sleep=may_sleep, num_gpus=len(weights.gpus), held=held)
+        self._memory = ServerMemory(server, may_sleep=settings.server.may_sleep, num_gpus=len(weights.gpus), held=held)
         self._settings = settings
         self._decode = decode
         self._report_every = report_every
@@ -154,6 +152,14 @@ class SglangEngine:
     def begin_stage(self, layout: WeightLayout, *, version: PolicyVersion) -> npt.NDArray[np.uint8]:
         """See `Engine.begin_stage`."""
         return self._weights.begin(layout, version)
+
+    def stage_shortage(self) -> int:
+        """See `Engine.stage_shortage`."""
+        return self._weights.stage_shortage()
+
+    def begin_in_place(self, layout: WeightLayout, *, version: PolicyVersion) -> npt.NDArray[np.uint8]:
+        """See `Engine.begin_in_place`."""
+        return self._weights.begin_in_place(layout, version)
 
     async def verify_stage(self, *, digest: str, found: str | None = None) -> None:
         """See `Engine.verify_stage`."""

@@ -76,6 +76,17 @@ class ServedWeights:
         self._stages_begun += 1
         return buffer.view()
 
+    def stage_shortage(self) -> int:
+        """Always 0: what lacks for a stage is said where it is allocated."""
+        return 0
+
+    def begin_in_place(self, layout: WeightLayout, version: PolicyVersion) -> Bytes:
+        """Always refused."""
+        raise WeightStateError(
+            f"version {version} needs a stage of {layout.num_bytes} bytes: SGLang keeps tensors in shapes of its own, "
+            "which are not written over from outside; lower generator.gpu_memory_utilization"
+        )
+
     async def verify(self, expected: str, found: str | None, *, is_paused: bool) -> None:
         """Check the filled stage against the manifest's digest, and bring it to where the server can read it."""
         step(self.status, WeightEvent.VERIFY)
