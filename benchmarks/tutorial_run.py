@@ -17,8 +17,8 @@ from typing import Final
 
 from accelerator import gpu_name
 from gsm8k_figures import read_records
-from gsm8k_loop import versions
-from results_file import RESULTS, write_results
+from gsm8k_loop import PACKAGES
+from results_file import RESULTS, installed, write_results
 
 from tetrad_config.resolved import load_resolved
 from tetrad_reward.extraction import Mode
@@ -48,7 +48,7 @@ def main() -> None:
     path = write_results(
         NAME,
         figures,
-        other_versions=versions(),
+        other_versions=installed(PACKAGES),
         setting=setting,
         accelerator=gpu_name(),
         folder=arguments.results,

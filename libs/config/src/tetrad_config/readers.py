@@ -65,6 +65,7 @@ READERS: Final[Mapping[str, tuple[Reader, ...]]] = {
     "trainer.ckpt_path": (_C, _T, _L),
     "trainer.export_path": (_C, _L),
     "trainer.resume_mode": (_C, _L),
+    "trainer.resume_path": (_C, _L),
     "trainer.run_name": (_C, _L),
     "trainer.run_dir": (_L,),
     "trainer.overwrite": (_L,),
