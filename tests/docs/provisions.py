@@ -23,13 +23,6 @@ def demo(session: Session) -> None:
     session.shell("tetrad train +experiment=demo trainer.eval_interval=2", where="needs: demo")
 
 
-def step_50(session: Session) -> None:
-    """A checkpoint at ~/ckpts/global_step_50: the demo's second step under that name."""
-    demo(session)
-    copy = "mkdir -p ~/ckpts && cp -r outputs/demo/checkpoints/global_step_2 ~/ckpts/global_step_50"
-    session.shell(copy, where="needs: global_step_50")
-
-
 def endless(session: Session) -> None:
     """A demo run in the background, that goes on."""
     session.shell("tetrad up --no-monitoring", where="needs: endless")
@@ -79,7 +72,6 @@ def _writes(name: str, text: str) -> Callable[[Session], None]:
 
 PROVISIONS: Final[Mapping[str, Callable[[Session], None]]] = {
     "demo": demo,
-    "global_step_50": step_50,
     "endless": endless,
     "my_training_config.yaml": run_file,
     "my_run.yaml": my_run,

@@ -1,10 +1,11 @@
 """Runs the blocks of a page one after another in a folder of its own, as somebody would who reads it from the top.
 
-The folder looks like a clone: everything in it is the repository's but what runs write. Variables that a block exports
-and the folder that it changes to hold for the next one.
+The folder is a copy of the repository, so that no block can change the original; the environment alone is the one that
+the tests run in. Variables that a block exports and the folder that it changes to hold for the next one.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from typing import Final
 from docs.blocks import COMMANDS, Block, Verb
 from docs.pages import ROOT
 
-OWN: Final = frozenset({"outputs", "build", ".git", ".pytest_cache"})
-"""Not the repository's: each session has its own."""
+LEFT_OUT: Final = shutil.ignore_patterns(".*", "outputs", "build", "node_modules", "__pycache__", "*.egg-info")
+"""What a clone would not have."""
+READY: Final = ".ready"
+"""Stands for make's mark of a finished set-up, which would put this copy in the place of what is installed."""
 BLOCK_TIMEOUT_S: Final = 400.0
 # Nothing here waits for the real length of a run; the command line still has the last word.
 SHORT_RUNS: Final = {
@@ -32,10 +35,9 @@ class Session:
         self.folder = folder
         self._home = folder / "home"
         self._state = folder / ".state.sh"
-        self._home.mkdir(parents=True)
-        for entry in ROOT.iterdir():
-            if entry.name not in OWN:
-                (folder / entry.name).symlink_to(entry)
+        shutil.copytree(ROOT, folder, symlinks=True, ignore=LEFT_OUT, dirs_exist_ok=True)
+        self._home.mkdir()
+        (folder / ".venv").symlink_to(Path(sys.prefix))
 
     def run(self, block: Block, *, is_later: bool) -> None:
         """Run one block, or write the file that it shows; raise AssertionError with what it said if it fails."""
@@ -51,6 +53,7 @@ class Session:
 
     def shell(self, script: str, variables: dict[str, str] | None = None, *, where: str) -> str:
         """Run lines of a shell and return what they said."""
+        (self.folder / READY).touch()
         words = "set -euo pipefail\n"
         words += f"[ ! -f {self._state} ] || source {self._state}\n{script}\n"
         words += f"{{ export -p; printf 'cd %q\\n' \"$PWD\"; }} > {self._state}\n"
@@ -98,6 +101,5 @@ class Session:
             "HOME": str(self._home),
             "HF_HUB_OFFLINE": "1",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            # The environment that the tests run in is the one that `make` would set up.
-            "MAKEFLAGS": "-o .venv/.tetrad-installed",
+            "MAKEFLAGS": f"STAMP={READY}",
         }

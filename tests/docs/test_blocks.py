@@ -93,6 +93,22 @@ def test_a_block_that_does_not_work_fails(tmp_path, language, text):
         Session(tmp_path / "session").run(block, is_later=False)
 
 
+def test_a_block_changes_nothing_of_the_repository_and_sets_nothing_up(tmp_path):
+    before = (ROOT / "pyproject.toml").read_bytes()
+    text = "```toml\n# pyproject.toml\nx = 1\n```\n\n```bash\necho y > libs/wire/pyproject.toml\n```\n"
+    session = Session(tmp_path / "session")
+
+    for block in blocks_of(a_page(tmp_path, f"# T\n\n{text}")):
+        session.run(block, is_later=False)
+
+    assert (session.folder / "pyproject.toml").read_text() == "# pyproject.toml\nx = 1\n"
+    assert (ROOT / "pyproject.toml").read_bytes() == before
+    session.shell("make -n demo > said", where="make")
+    assert (session.folder / "said").read_text().splitlines() == [
+        ".venv/bin/tetrad train +experiment=demo trainer.seed=42 --live"
+    ]
+
+
 def test_a_session_keeps_files_variables_and_the_folder_from_block_to_block(tmp_path):
     page = a_page(
         tmp_path,
