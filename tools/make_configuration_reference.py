@@ -1,22 +1,18 @@
 """Write `docs/reference/configuration.md` from the models of the run file and of the process settings."""
 
 import sys
-import types
-import typing
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import annotated_types
 from make_protocol_reference import table
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 from reference_page import publish
 
 import tetrad_config
 from tetrad_config.aliases import ALIASES
 from tetrad_config.elsewhere import TRL, VERL, in_skyrl
+from tetrad_config.field_words import default_words, type_words
 from tetrad_config.notices import CONDITIONAL
 from tetrad_config.process import SERVICES
 from tetrad_config.readers import readers_of
@@ -29,20 +25,6 @@ from tetrad_config.units import unit_of
 from tetrad_config.variables import variable_of
 
 PRESETS: Final = Path(tetrad_config.__file__).parent / "presets" / "experiment"
-PLAIN: Final[Mapping[object, str]] = {
-    int: "integer",
-    float: "number",
-    bool: "boolean",
-    str: "text",
-    Path: "path",
-    type(None): "null",
-}
-BOUNDS: Final = (
-    (annotated_types.Ge, "ge", "≥"),
-    (annotated_types.Gt, "gt", ">"),
-    (annotated_types.Le, "le", "≤"),
-    (annotated_types.Lt, "lt", "<"),
-)
 HEAD: Final = """# Configuration
 
 <!-- Made by tools/make_configuration_reference.py from the models; do not edit. -->
@@ -110,54 +92,8 @@ def row_of(key: DottedKey, field: FieldInfo) -> tuple[str, ...]:
 
 def described(field: FieldInfo) -> tuple[str, str, str]:
     """Type, default and meaning of a field."""
-    bounds = "".join(
-        f" {sign} {getattr(limit, name):g}"
-        for limit in field.metadata
-        for kind, name, sign in BOUNDS
-        if isinstance(limit, kind)
-    )
-    return type_name(field.annotation) + bounds, default_of(field), field.description or ""
-
-
-def type_name(annotation: Any) -> str:
-    """A type in the words of YAML."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        bounds = [
-            f" {sign} {getattr(limit, name):g}"
-            for item in arguments[1:]
-            for limit in getattr(item, "metadata", [item])
-            for kind, name, sign in BOUNDS
-            if isinstance(limit, kind)
-        ]
-        return type_name(arguments[0]) + "".join(bounds)
-    if origin in (types.UnionType, typing.Union):
-        return " or ".join(dict.fromkeys(type_name(one) for one in arguments))
-    if origin is tuple:
-        return f"list of {type_name(arguments[0])}"
-    if origin is dict:
-        return "mapping"
-    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
-        return ", ".join(f"`{member.value}`" for member in annotation)
-    return PLAIN.get(annotation) or getattr(annotation, "__name__", str(annotation))
-
-
-def default_of(field: FieldInfo) -> str:
-    """The default as it would stand in the file."""
-    default = field.get_default(call_default_factory=True)
-    match default:
-        case _ if default is PydanticUndefined:
-            return "required"
-        case None:
-            return "null"
-        case bool():
-            return f"`{str(default).lower()}`"
-        case tuple() | list():
-            return f"`[{', '.join(map(str, default))}]`"
-        case dict():
-            return f"`{default}`"
-        case _:
-            return f"`{default}`"
+    # A bar would end the cell.
+    return type_words(field).replace(" | ", ", "), f"`{default_words(field)}`", field.description or ""
 
 
 def derived() -> str:

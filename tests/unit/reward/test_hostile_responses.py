@@ -29,7 +29,6 @@ GOOD = {
     "code": (json.dumps({"inputs": ["1 2\n"], "outputs": ["3\n"]}), "print(sum(map(int, input().split())))"),
 }
 CONFIGS = {"code": {"test_timeout": 0.5}, "math": {}, "gsm8k": {"mode": "flexible"}}
-EXPANSION = ("math", r"\boxed{(x+y+z+w+1)^{4999}}")
 # Grader and response, and what is said of it: the verdict of a program, or that there is none.
 HOSTILE = {
     ("code", "import os\nwhile True: os.fork()"): "error",
@@ -40,7 +39,8 @@ HOSTILE = {
     ("code", "print(9 ** 9 ** 9)"): "out_of_time",
     ("math", r"\boxed{" + "(" * 500 + "1" + ")" * 500 + "}"): "wrong",
     ("math", r"\boxed{9^{9^{9^9}}}"): "wrong",
-    EXPANSION: GradeOutcome.TIMEOUT,
+    # Larger powers run out of memory first, on a quick machine, and are wrong.
+    ("math", r"\boxed{(x+y+z)^{999}}"): GradeOutcome.TIMEOUT,
     ("math", "x" * 900_000): "wrong",
     # More than a message holds.
     ("math", "x" * (5 << 20)): GradeOutcome.REFUSED,
@@ -81,12 +81,10 @@ async def test_each_hostile_response_costs_one_grade_and_is_typed():
         statistics = workers.statistics()
 
     told = dict(zip(calls, map(said, replies), strict=False))
-    # A machine with little memory or a quick one runs out of its address space before it runs out of time.
-    assert told[EXPANSION] in {HOSTILE[EXPANSION], "wrong"}
-    assert told == HOSTILE | {EXPANSION: told[EXPANSION]}
+    assert told == HOSTILE
     assert [reply.reward for reply in replies[len(calls) :]] == [1.0] * 4
     # Only what ran out of time has cost a worker.
-    assert statistics.deaths == list(told.values()).count(GradeOutcome.TIMEOUT)
+    assert statistics.deaths == list(HOSTILE.values()).count(GradeOutcome.TIMEOUT)
 
 
 @pytest.mark.parametrize(

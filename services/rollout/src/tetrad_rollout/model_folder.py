@@ -22,20 +22,27 @@ def model_folder_here(name: str) -> Path:
     return _found(name, is_fetched=False)
 
 
-def _found(name: str, *, is_fetched: bool) -> Path:
-    folder = Path(name)
-    if folder.is_dir():
-        return folder
-    if name.startswith(("/", ".", "~")) or name.count("/") > 1:
-        raise ConfigFault(f"{name} is no folder; trainer.policy.model.path must name a Hugging Face folder")
+def snapshot(name: str, *, is_fetched: bool) -> Path:
+    """Return the folder of a model of the Hub in this host's cache; raises LookupError with the Hub's reason."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=not is_fetched))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        raise LookupError(str(error).strip().partition("\n")[0]) from error
+
+
+def _found(name: str, *, is_fetched: bool) -> Path:
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1:
+        raise ConfigFault(f"{name} is no folder; trainer.policy.model.path must name a Hugging Face folder")
+    try:
+        return snapshot(name, is_fetched=is_fetched)
+    except LookupError as error:
         raise ConfigFault(
-            f"{name} is no folder, and the Hub does not give it ({reason}); fetch it once with a network, set HF_TOKEN "
+            f"{name} is no folder, and the Hub does not give it ({error}); fetch it once with a network, set HF_TOKEN "
             "for a model that needs it, or name a local folder in trainer.policy.model.path"
         ) from error

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -149,27 +150,22 @@ def _infer(arguments: argparse.Namespace) -> int:
     loaded = load(found, device=arguments.device, dtype=arguments.dtype)
     wishes = _wishes(arguments)
     speaker = Speaker(loaded, wishes, max_num_seqs=arguments.max_num_seqs)
-    second = next(questions, None) if first is not None else None
+    # Read to know how many there are.
+    read = [] if first is None else [first, *islice(questions, 1)]
     printer = Printer(
         out=sys.stdout,
         decode=speaker.text,
         num_samples=wishes.num_samples,
         stop_strings=wishes.stop_strings,
         is_json=arguments.json,
-        has_headlines=(second is not None or wishes.num_samples > 1) and not is_talk,
+        has_headlines=(len(read) > 1 or wishes.num_samples > 1) and not is_talk,
     )
     started = time.perf_counter()
-    asked = _typed(questions) if is_talk else _rejoined((first, second), questions)
+    asked = _typed(questions) if is_talk else chain(read, questions)
     for growth in speaker.answers(asked, is_one_by_one=is_talk):
         printer.take(growth)
     print(_summary(printer.totals, time.perf_counter() - started, device=loaded.place.device), file=sys.stderr)
     return 0
-
-
-def _rejoined(read: Sequence["Question | None"], rest: Iterator["Question"]) -> Iterator["Question"]:
-    """Put back what was read to know how many there are."""
-    yield from (question for question in read if question is not None)
-    yield from rest
 
 
 def _typed(questions: Iterator["Question"]) -> Iterator["Question"]:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from tetrad_rollout.checking import MODEL_CONFIG
+from tetrad_rollout.model_folder import snapshot
 from tetrad_runtime.exits import ConfigFault
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = ("*.safetensors", "*.bin")
 CHECKPOINTS: Final = "checkpoints"
-HUB_FILES: Final = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 # What transformers calls a class that continues a text.
 GENERATIVE: Final = ("CausalLM", "LMHeadModel", "ConditionalGeneration")
 # Names of an error; a folder may hold hundreds.
@@ -129,14 +129,10 @@ def _no_folder(path: Path) -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
-        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        return snapshot(name, is_fetched=True)
+    except LookupError as error:
         raise ConfigFault(
-            f"--model {name} is no folder here, and the Hub does not give it ({reason}); name a local folder, or set "
+            f"--model {name} is no folder here, and the Hub does not give it ({error}); name a local folder, or set "
             "HF_TOKEN for a model that needs it"
         ) from error

@@ -6,7 +6,7 @@ Owns the formats. Knows no template, no tokenizer and no model.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -54,17 +54,9 @@ def questions_of(
 
     Raises ConfigFault for a file that is not there, DataFault for a line that is no prompt.
     """
-    asked = _named(prompts, stdin)
-    for file in files:
-        asked = _chained(asked, _of_file(file))
     if not prompts and not files:
-        asked = _of_lines(stdin, where="standard input", is_json=False)
-    return islice(asked, limit)
-
-
-def _chained(first: Iterator[Question], then: Iterator[Question]) -> Iterator[Question]:
-    yield from first
-    yield from then
+        return islice(_of_lines(stdin, where="standard input", is_json=False), limit)
+    return islice(chain(_named(prompts, stdin), *map(_of_file, files)), limit)
 
 
 def _named(prompts: Sequence[str], stdin: TextIO) -> Iterator[Question]:

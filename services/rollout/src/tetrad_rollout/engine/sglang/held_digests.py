@@ -1,6 +1,6 @@
 """Digests of tensors where they lie, by a manifest's algorithm."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,6 +32,13 @@ def _table_of(tensors: tuple[Tensor, ...]) -> "SumTable":
         _last.update(places=places, table=SumTable(tensors))
     table: SumTable = _last["table"]
     return table
+
+
+def unpadded(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the part of a held tensor that a checkpoint has, a view; SGLang pads the vocabulary's rows."""
+    if len(tensor.shape) != len(shape) or list(tensor.shape) == list(shape):
+        return tensor
+    return tensor[tuple(slice(extent) for extent in shape)]
 
 
 def _bytes(tensor: Tensor) -> Bytes:
