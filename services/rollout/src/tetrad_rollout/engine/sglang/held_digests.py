@@ -35,10 +35,8 @@ def _table_of(tensors: tuple[Tensor, ...]) -> "SumTable":
 
 
 def unpadded(tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the part of a held tensor that a checkpoint has, a view; SGLang pads the vocabulary's rows."""
-    if len(tensor.shape) != len(shape) or list(tensor.shape) == list(shape):
-        return tensor
-    return tensor[tuple(slice(extent) for extent in shape)]
+    """Return the rows of a held tensor that a checkpoint has, a view: SGLang pads those of the vocabulary."""
+    return tensor[: shape[0]] if shape and len(tensor.shape) == len(shape) else tensor
 
 
 def _bytes(tensor: Tensor) -> Bytes:
