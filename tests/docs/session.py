@@ -94,7 +94,9 @@ class Session:
                 subprocess.run(command, env=self._environment(), capture_output=True, timeout=90, check=False)
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("TETRAD_", "PYTEST_"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("TETRAD_", "PYTEST_", "MAKE"))
+        }
         return {
             **kept,
             **SHORT_RUNS,

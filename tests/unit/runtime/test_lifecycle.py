@@ -37,12 +37,19 @@ def test_a_draining_service_does_not_become_ready_again():
     assert life.handle(Event.BECAME_READY) is Stage.DRAINING
 
 
-def test_a_stopped_service_cannot_start():
+def test_a_stopped_service_does_not_start_when_a_last_word_arrives():
     life = Lifecycle()
     life.handle(Event.ENDED)
 
-    with pytest.raises(IllegalTransitionError, match="became_ready is not possible while stopped"):
-        life.handle(Event.BECAME_READY)
+    assert life.handle(Event.BECAME_READY) is Stage.STOPPED
+
+
+def test_what_the_table_does_not_allow_is_a_bug():
+    life = Lifecycle()
+    life.handle(Event.ENDED)
+
+    with pytest.raises(IllegalTransitionError, match="asked_to_stop is not possible while stopped"):
+        life.handle(Event.ASKED_TO_STOP)
 
 
 def test_only_changes_are_reported():

@@ -39,6 +39,8 @@ TRANSITIONS: Final[Mapping[tuple[Stage, Event], Stage]] = {
     (Stage.DRAINING, Event.ASKED_TO_STOP): Stage.DRAINING,
     (Stage.DRAINING, Event.ENDED): Stage.STOPPED,
     (Stage.STOPPED, Event.ENDED): Stage.STOPPED,
+    # The learner's last word may come when the service has left and its tasks are not yet gone.
+    (Stage.STOPPED, Event.BECAME_READY): Stage.STOPPED,
 }
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tetrad_rollout.engine.sglang.held_digests import unpadded
 from tetrad_rollout.engine.sglang.stage import FLAT, METADATA, Piece, dtype_called, sglangs
 
 # SGLang's process logs as SGLang does.
@@ -69,16 +68,18 @@ def derived(model: nn.Module) -> str:
 
 
 def targets_of(held: Mapping[str, Tensor], described: Sequence[Piece]) -> list[Tensor] | str:
-    """Return the held tensor of each piece, less its padding; or why that cannot be."""
+    """Return the held tensor of each piece, less the padding of its rows; or why that cannot be."""
     names = {name for name, *_rest in described}
     if others := sorted(names ^ held.keys()):
         return f"{others[0]} is {'not held' if others[0] in names else 'held and not brought'}"
     targets = []
     for name, dtype, shape, _start, _end in described:
-        whole = unpadded(held[name], shape)
-        if whole.shape != shape or whole.dtype != dtype_called(dtype):
-            return f"{name} is {whole.dtype} {list(held[name].shape)}; {dtype} {list(shape)} is brought"
-        targets.append(whole)
+        target = held[name]
+        # Of padding in other places, as an engine on a CPU has it, SGLang's loader knows more.
+        rows = target[: shape[0]] if shape and target.dim() == len(shape) else target
+        if rows.shape != shape or rows.dtype != dtype_called(dtype):
+            return f"{name} is {target.dtype} {list(target.shape)}; {dtype} {list(shape)} is brought"
+        targets.append(rows)
     return targets
 
 

@@ -1,6 +1,6 @@
 """Digests of tensors where they lie, by a manifest's algorithm."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,11 +32,6 @@ def _table_of(tensors: tuple[Tensor, ...]) -> "SumTable":
         _last.update(places=places, table=SumTable(tensors))
     table: SumTable = _last["table"]
     return table
-
-
-def unpadded(tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the rows of a held tensor that a checkpoint has, a view: SGLang pads those of the vocabulary."""
-    return tensor[: shape[0]] if shape and len(tensor.shape) == len(shape) else tensor
 
 
 def _bytes(tensor: Tensor) -> Bytes:

@@ -16,7 +16,7 @@ from sglang.srt.utils.patch_torch import monkey_patch_torch_reductions
 from torch import Tensor, nn
 
 from tetrad_rollout.engine.sglang.flat_loader import FlatLoader
-from tetrad_rollout.engine.sglang.held_digests import digests_of, unpadded
+from tetrad_rollout.engine.sglang.held_digests import digests_of
 from tetrad_rollout.engine.sglang.held_shards import TorchGroup, digests_over
 from tetrad_runtime.garbage import settle
 from tetrad_runtime.orphans import follow_parent
@@ -82,9 +82,13 @@ def _digests(tensors: dict[str, Tensor], shapes: Shapes, algorithm: str) -> dict
     group = get_tp_group()
     if group.world_size > 1:
         return digests_over(TorchGroup(group.device_group), tensors, shapes, algorithm)
-    return digests_of(
-        {name: unpadded(tensor, shapes[name]).contiguous() for name, tensor in tensors.items()}, algorithm
-    )
+    return digests_of({name: _unpadded(tensor, shapes[name]) for name, tensor in tensors.items()}, algorithm)
+
+
+def _unpadded(tensor: Tensor, shape: list[int]) -> Tensor:
+    if list(tensor.shape) != shape:
+        tensor = tensor[tuple(slice(extent) for extent in shape)]
+    return tensor.contiguous()
 
 
 def run_scheduler(*arguments: Any, **keywords: Any) -> None:
