@@ -59,6 +59,37 @@ def test_every_tensor_arrives_and_padding_stays() -> None:
     assert theirs.calls == 0
 
 
+def test_the_next_version_goes_the_same_way_and_another_one_where_something_moved() -> None:
+    model = Model()
+    places = [held(model)]
+    loader = FlatLoader(model, Theirs(), lambda: places[-1])
+    loader(bucket())
+    expected = model.table.data.clone()
+    model.table.data.zero_()
+
+    loader(bucket())
+
+    assert torch.equal(model.table.data, expected)
+    model.table.data = torch.zeros(8, 3)
+    places.append(held(model))
+    loader(bucket())
+    assert torch.equal(model.table.data, expected)
+
+
+def test_tensors_of_several_formats_arrive() -> None:
+    model, theirs = Model(), Theirs()
+    model.norm.data = model.norm.data.bfloat16()
+    layout = lay_out([Parameter("norm", "bfloat16", (3,)), Parameter("table", "float32", (5, 3))])
+    brought = bucket(layout)
+
+    FlatLoader(model, theirs, lambda: held(model))(brought)
+
+    for spec, target in zip(layout.tensors, (model.norm.data, model.table.data[:5]), strict=True):
+        part = brought[FLAT][spec.offset : spec.offset + spec.num_bytes]
+        assert torch.equal(target, part.view(target.dtype).view(spec.shape))
+    assert theirs.calls == 0
+
+
 @pytest.mark.parametrize(
     ("others", "reason"),
     [

@@ -53,6 +53,7 @@ _ANY_NUMBER: Final = re.compile(_NUMBER)
 _HASH_NUMBER: Final = re.compile(rf"####[ \t*$(\[\\]*({_NUMBER})")
 _ANSWER_NUMBER: Final = re.compile(rf"answer\s{{0,8}}(?:is|:|=)[\s:*$(\[\\]{{0,8}}({_NUMBER})", re.IGNORECASE)
 _WHOLE_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
+_BOX: Final = "\\boxed"
 _BOX_TOKEN: Final = re.compile(r"\\boxed\s{0,4}\{|\\[{}]|[{}]")
 # LaTeX that decorates a number without changing it; a grouping comma in braces comes before the plain ones.
 _DECORATION: Final = re.compile(r"\\(?:text|mathrm|mathbf|textbf|operatorname)\s?\{|\{,\}|\\[,!;: $%]|[\s,$%{}]")
@@ -106,6 +107,8 @@ def last_boxed(text: str) -> str | None:
     >>> last_boxed(r"\boxed{1} then \boxed{\frac{1}{2}} and \boxed{unclosed")
     '\\frac{1}{2}'
     """
+    if _BOX not in text:
+        return None
     opened: list[int | None] = []
     content: tuple[int, int] | None = None
     for token in _BOX_TOKEN.finditer(text):

@@ -11,7 +11,8 @@ from typing import Final
 
 from tetrad_reward.extraction import last_boxed
 
-# The answer stands at the end.
+# The answer stands at the end: a box is looked for in the last 16,000 tokens or so, what stands free in the last 250.
+BOX_CHARS: Final = 1 << 16
 TAIL_CHARS: Final = 1024
 ANSWER_CHARS: Final = 256
 MAX_ANSWER_CHARS: Final = 1024
@@ -56,12 +57,12 @@ class Answer:
 
 
 def find_answer(response: str, *, mode: Mode) -> Answer | None:
-    r"""Return what a response answers; None where it does not.
+    r"""Return what a response answers; None where it does not, or not near its end.
 
     >>> find_answer(r"so $x = 2$, that is \boxed{\frac{4}{2}}.", mode=Mode.BOXED)
     Answer(text='\\frac{4}{2}', rule=<Rule.BOXED: 'boxed'>)
     """
-    if (boxed := last_boxed(response)) is not None:
+    if (boxed := last_boxed(response[-BOX_CHARS:])) is not None:
         return Answer(boxed, Rule.BOXED)
     if mode is Mode.BOXED:
         return None

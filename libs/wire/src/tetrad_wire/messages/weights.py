@@ -80,7 +80,7 @@ class Canary(msgspec.Struct, frozen=True, kw_only=True):
     token_ids: tuple[int, ...]
     """The fixed tokens."""
     logprobs: tuple[float, ...]
-    """Of all tokens but the first, at temperature 1."""
+    """Of each of them as the token that follows them all, at temperature 1."""
 
 
 class SegmentHandle(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,18 +13,20 @@ from tetrad_learner.trainer.policy import ForwardInputs, Policy
 
 @torch.no_grad()
 def canary_logprobs(policy: Policy, ids: Sequence[int], *, layout: RowLayout, device: torch.device) -> list[float]:
-    """Return log-probabilities at temperature 1 of all of `ids` but the first; collective."""
+    """Return the log-probability of each of `ids` as the token that follows them all, at temperature 1; collective.
+
+    One position: an engine samples there anyway, so that it need not compute its prompt in another way than ever.
+    """
     tokens = torch.tensor(ids, device=device)
-    fed = tokens[None, :-1]
-    length = fed.shape[1]
+    length = len(ids)
     is_packed = layout is RowLayout.PACKED
     inputs = ForwardInputs(
-        input_ids=fed,
+        input_ids=tokens[None],
         position_ids=torch.arange(length, device=device)[None] if is_packed else None,
         bounds=torch.tensor([0, length], dtype=torch.int32, device=device) if is_packed else None,
         longest=length if is_packed else None,
-        source_T=torch.arange(length, device=device),
-        target_T=tokens[1:],
+        source_T=torch.full((length,), length - 1, device=device),
+        target_T=tokens,
     )
     was_training, temperature = policy.training, policy.temperature
     policy.eval()

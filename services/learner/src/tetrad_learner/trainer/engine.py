@@ -113,7 +113,7 @@ class Trainer:
         return weight_shapes(self._policy, part)
 
     def canary(self, ids: Sequence[int]) -> list[float]:
-        """Return the policy's log-probabilities of all of `ids` but the first, at temperature 1; collective."""
+        """Return the policy's log-probability of each of `ids` after them all, at temperature 1; collective."""
         self._residence.require_here()
         return canary_logprobs(self._policy, ids, layout=self._options.row_layout, device=self.ranks.device)
 

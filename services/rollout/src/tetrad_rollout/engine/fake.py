@@ -106,9 +106,9 @@ class FakeRunner:
 
     def probe(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """See `Runner.probe`."""
-        logits = self._table[tokens[:-1]].astype(np.float64)
-        logprobs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        chosen: npt.NDArray[np.float32] = logprobs[np.arange(len(tokens) - 1), tokens[1:]].astype(np.float32)
+        logits = self._table[tokens[-1]].astype(np.float64)
+        logprobs = logits - np.log(np.exp(logits).sum())
+        chosen: npt.NDArray[np.float32] = logprobs[tokens].astype(np.float32)
         return chosen
 
 

@@ -69,5 +69,5 @@ class Runner(Protocol):
         ...
 
     def probe(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Log-probs [T - 1] of all of `tokens` [T] but the first, from a forward that touches no running row."""
+        """Log-prob of each of `tokens` [T] after them all, from a forward that touches no running row."""
         ...

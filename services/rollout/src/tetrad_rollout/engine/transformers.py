@@ -156,8 +156,8 @@ class TransformersRunner:
     @torch.inference_mode()
     def probe(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """See `Runner.probe`."""
-        logits = self._model(input_ids=self._tensor(tokens[None, :]), use_cache=False).logits[0, :-1].float()
-        logprobs = torch.log_softmax(logits, dim=-1).gather(1, self._tensor(tokens[1:, None]))[:, 0]
+        logits = self._model(input_ids=self._tensor(tokens[None, :]), use_cache=False).logits[0, -1].float()
+        logprobs = torch.log_softmax(logits, dim=-1)[self._tensor(tokens)]
         result: npt.NDArray[np.float32] = logprobs.cpu().numpy()
         return result
 

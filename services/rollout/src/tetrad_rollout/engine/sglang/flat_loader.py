@@ -30,6 +30,7 @@ class FlatLoader:
     def __init__(self, model: nn.Module, theirs: Loader, held: Held) -> None:
         self._theirs, self._held = theirs, held
         self._derived = derived(model)
+        self._route = Route({}, [])
         self._is_told = False
 
     @torch.no_grad()
@@ -37,11 +38,13 @@ class FlatLoader:
         """Load a version, described by pieces; the name of the argument is SGLang's."""
         flat: Tensor = flattened_tensor_bucket_dict[FLAT]
         described: Sequence[Piece] = flattened_tensor_bucket_dict[METADATA]
-        targets = self._derived or targets_of(self._held(), described)
-        if isinstance(targets, str):
-            self._tell(targets)
+        held = self._held()
+        if not self._route.leads(held, described):
+            self._route = Route(held, described)
+        if reason := self._derived or self._route.reason:
+            self._tell(reason)
             return self._theirs({FLAT: flat, METADATA: sglangs(described)})
-        torch._foreach_copy_(targets, sources_of(flat, described, targets))
+        self._route.copy(flat)
         if flat.is_cuda:
             # The buffer is another process's: it may be written again as soon as this returns.
             torch.cuda.current_stream(flat.device).synchronize()
@@ -51,6 +54,33 @@ class FlatLoader:
         if not self._is_told:
             self._is_told = True
             log.warning("SGLang's own loader takes new weights, tensor by tensor: %s", reason)
+
+
+class Route:
+    """Where each piece of a version goes; one version after the other goes the same way."""
+
+    def __init__(self, held: Mapping[str, Tensor], described: Sequence[Piece]) -> None:
+        self._held, self._described = held, described
+        found = targets_of(held, described)
+        self.reason = found if isinstance(found, str) else ""
+        """Why a version is not copied so; empty where it is."""
+        self._targets = [] if isinstance(found, str) else found
+        self._cuts = cuts_of(described, self._targets) if self._targets else None
+        if self._cuts is not None:
+            self._targets = [target.view(-1) for target in self._targets]
+
+    def leads(self, held: Mapping[str, Tensor], described: Sequence[Piece]) -> bool:
+        """Whether it is the way of such a version into these very tensors."""
+        return held is self._held and described == self._described
+
+    def copy(self, flat: Tensor) -> None:
+        """Overwrite what is held with the pieces of uint8 memory."""
+        if self._cuts is None:
+            sources = sources_of(flat, self._described, self._targets)
+        else:
+            typed = as_type(flat, self._targets[0].dtype)
+            sources = list(typed.split([*self._cuts, typed.numel() - sum(self._cuts)])[1::2])
+        torch._foreach_copy_(self._targets, sources)
 
 
 def derived(model: nn.Module) -> str:
@@ -83,6 +113,22 @@ def targets_of(held: Mapping[str, Tensor], described: Sequence[Piece]) -> list[T
     return targets
 
 
+def cuts_of(described: Sequence[Piece], targets: Sequence[Tensor]) -> list[int] | None:
+    """Return the elements of gap, piece, gap, piece …; None where the pieces differ in type or lie otherwise."""
+    size, cuts, place = targets[0].element_size(), [], 0
+    for (_name, _dtype, _shape, start, end), target in zip(described, targets, strict=True):
+        if target.dtype != targets[0].dtype or not target.is_contiguous() or start % size or start < place:
+            return None
+        cuts += [(start - place) // size, (end - start) // size]
+        place = end
+    return cuts
+
+
+def as_type(flat: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return uint8 memory as elements, less what does not fill one at its end."""
+    return flat[: flat.numel() // dtype.itemsize * dtype.itemsize].view(dtype)
+
+
 def sources_of(flat: Tensor, described: Sequence[Piece], targets: Sequence[Tensor]) -> list[Tensor]:
     """Return each piece of uint8 memory as its target's like."""
     typed: dict[torch.dtype, Tensor] = {}
@@ -93,6 +139,6 @@ def sources_of(flat: Tensor, described: Sequence[Piece], targets: Sequence[Tenso
             sources.append(flat[start:end].view(target.dtype).view(shape))
             continue
         if target.dtype not in typed:
-            typed[target.dtype] = flat[: flat.numel() // size * size].view(target.dtype)
+            typed[target.dtype] = as_type(flat, target.dtype)
         sources.append(typed[target.dtype].as_strided(shape, target.stride(), start // size))
     return sources

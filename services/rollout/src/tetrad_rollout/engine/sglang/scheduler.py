@@ -107,12 +107,14 @@ class HeldParameters:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
+        # What each layer holds now; to walk through the layers anew takes longer than a small model's copy.
+        self._layers = [layer._parameters for layer in model.modules() if layer._parameters]
         self._places: tuple[int, ...] = ()
         self._named: dict[str, Tensor] = {}
 
     def named(self) -> dict[str, Tensor]:
         """Views, not copies."""
-        places = tuple(parameter.data_ptr() for parameter in self._model.parameters())
+        places = tuple(one.data_ptr() for layer in self._layers for one in layer.values() if one is not None)
         if places != self._places:
             self._places, self._named = places, dict(checkpoint_tensors(self._model))
         return self._named

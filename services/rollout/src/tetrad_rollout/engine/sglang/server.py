@@ -115,14 +115,19 @@ class Server:
         salt: str,
         adapter: str | None = None,
         prompt_logprobs: bool = False,
+        candidates: list[int] | None = None,
     ) -> AsyncIterator[tuple[Chunk, Mapping[str, Any]]]:
-        """Yield what is there so far, now and then; the last chunk names why it ended."""
+        """Yield what is there so far, now and then; the last chunk names why it ended.
+
+        `candidates` are tokens whose log-probs are told at each position that is sampled.
+        """
         request = GenerateReqInput(
             rid=rid,
             input_ids=input_ids,
             sampling_params=dict(sampling),
             return_logprob=True,
             logprob_start_len=0 if prompt_logprobs else -1,
+            token_ids_logprob=candidates,
             stream=True,
             extra_key=salt,
             lora_path=adapter,

@@ -230,11 +230,11 @@ class ServedWeights:
             sampling={"max_new_tokens": 1, "temperature": 0.0, "ignore_eos": True},  # greedy: NaN kills a sampler
             salt=f"probe-{self._num_probes}",
             adapter=self.adapter,
-            prompt_logprobs=True,
+            candidates=ids,
         ):
             if meta["finish_reason"] is not None:
-                logprobs = np.array([entry[0] for entry in meta["input_token_logprobs"][1:]], np.float32)
-        if len(logprobs) != len(ids) - 1:
+                logprobs = np.array([entry[0] for entry in meta["output_token_ids_logprobs"][0]], np.float32)
+        if len(logprobs) != len(ids):
             raise ProbeFailedError(f"the probe gave {len(logprobs)} log-probs for {len(ids)} tokens")
         self._probes.check(logprobs, digest=self.status.live_digest, canary=canary)
         return logprobs
