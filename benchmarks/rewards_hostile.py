@@ -8,7 +8,7 @@ of `rewards`.
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle, islice
 from typing import Final
 
@@ -21,7 +21,11 @@ WORKERS: Final = 2
 WINDOW: Final = 64
 CONFIGS: Final[Mapping[str, dict[str, object]]] = {"math": {}, "code": {"test_timeout": 1.0}}
 TRUTHS: Final = {"math": "1/2", "code": json.dumps({"inputs": ["1 2\n"], "outputs": ["3\n"]})}
-GOOD: Final = {"math": r"so it is \boxed{\frac{3}{6}}", "code": "print(sum(map(int, input().split())))"}
+GOOD: Final[Mapping[str, Callable[[int], str]]] = {
+    # No two are one text: whoever remembers what he has parsed gains nothing.
+    "math": lambda i: rf"so it is \boxed{{\frac{{{i + 1}}}{{{2 * i + 2}}}}}",
+    "code": lambda i: f"print(sum(map(int, input().split())) + {i} - {i})",
+}
 HOSTILE: Final[Mapping[str, Sequence[str]]] = {
     "math": (
         r"\boxed{" + "(" * 500 + "1" + ")" * 500 + "}",
@@ -71,17 +75,17 @@ async def good_seconds(workers: Workers, grader: str, number: int, *, hostile: S
     opening = Opening(grader=grader, messages=(), extras={"reward_spec": {"ground_truth": TRUTHS[grader]}})
     window = asyncio.Semaphore(WINDOW)
 
-    async def grade(response: str) -> None:
+    async def grade(response: str, *, is_good: bool) -> None:
         async with window:
             reply = await workers.grade(opening, response)
         is_paid = getattr(reply, "reward", None) == 1.0
-        assert is_paid is (response == GOOD[grader]), (response[:80], reply)
+        assert is_paid is is_good, (response[:80], reply)
 
-    responses = [GOOD[grader]] * number
+    responses = [(GOOD[grader](i), True) for i in range(number)]
     for place, response in enumerate(hostile):
-        responses.insert(place * (ONE_IN + 1), response)
+        responses.insert(place * (ONE_IN + 1), (response, False))
     started = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
-        for response in responses:
-            tasks.create_task(grade(response))
+        for response, is_good in responses:
+            tasks.create_task(grade(response, is_good=is_good))
     return time.perf_counter() - started

@@ -29,7 +29,7 @@ from tetrad_rollout.engine_settings import engine_settings
 def main() -> None:
     """Start, say so, and generate whatever comes in."""
     config = load_resolved(Path(sys.argv[1]))
-    settings = engine_settings(config, is_colocated=False)
+    settings = engine_settings(config, model=Path(config.trainer.policy.model.path), is_colocated=False)
     if config.generator.backend is Backend.SGLANG:
         with_sglang(settings)
     else:

@@ -193,7 +193,10 @@ async def main() -> None:
     configure(service="benchmark", level="error", stream=sys.stderr)
     config = load_resolved(Path(sys.argv[1]))
     transport = ZmqTransport(allow_clear_tcp=True)
-    backend, settings = config.generator.backend, engine_settings(config, is_colocated=False)
+    backend, settings = (
+        config.generator.backend,
+        engine_settings(config, model=Path(config.trainer.policy.model.path), is_colocated=False),
+    )
     engine = await asyncio.to_thread(create_engine, backend.value, settings)
     replica = Replica(engine, sys.argv[2], transport, over=sys.argv[3], is_sglang=backend is Backend.SGLANG)
     say({"ready": True})

@@ -44,6 +44,8 @@ class TellingScheduler(sglang_scheduler.Scheduler):  # type: ignore[misc]  # sgl
         self._parameters = HeldParameters(runner.model)
         theirs = runner._update_weights_from_flattened_bucket
         runner._update_weights_from_flattened_bucket = FlatLoader(runner.model, theirs, self._parameters.named)
+        # For those who balance a load over many engines: written anew, under a lock, in each turn of an idle loop.
+        self.load_snapshot_writer = None
         settle()
 
     def handle_rpc_request(self, recv_req: RpcReqInput) -> RpcReqOutput:
