@@ -98,7 +98,8 @@ CLAIMS: Final = (
 """Line numbers are of TUTORIAL_SGLANG.md, SkyRL's end-to-end tutorial with SGLang."""
 
 NEAR: Final = (
-    ("A step of the tutorial's batch, random weights of the 0.5B shape, the first step", "tutorial_first_step_seconds"),
+    ("A step of the tutorial's batch, random weights of the 0.5B shape, median of three", "tutorial_step_p50_seconds"),
+    ("… the first step", "tutorial_first_step_seconds"),
     (
         "Steps of GSM8K, 64 prompts × 8 samples × 256 tokens, SmolLM2-135M unless the command says",
         "gsm8k_trained_steps",
@@ -143,7 +144,7 @@ def render(results: Sequence[Result]) -> str:
     claims = table(columns, (row for claim in CLAIMS for row in rows_of(claim, results)))
     near = table(("figure", "measured", "hardware", "commit", "command"), near_rows(results))
     about = (
-        "## Measured, and no answer\n\nAnother model, random weights or one step only: these say what the machine does "
+        "## Measured, and no answer\n\nAnother model, random weights or few steps: these say what the machine does "
         "and nothing about the tutorial's accuracy."
     )
     return "\n".join(part.rstrip() + "\n" for part in (HEAD, claims, about, near))
