@@ -155,6 +155,7 @@ def test_after_kill_9_of_one_only_that_one_comes_back(run_dir):
         after = launcher.pids()
         assert {name for name in before if before[name] != after[name]} == {"rollout-1"}
         assert launcher.row("rollout-1").restarts == 1
+        assert launcher.ask("status").wanted == {"learner": 1, "rollout": 3}
 
 
 def test_an_optional_role_may_fail_for_ever_and_the_run_goes_on(run_dir):

@@ -48,7 +48,7 @@ def test_no_page_has_no_version_and_no_wait():
 
 
 def test_one_look_shows_the_speed_of_a_rollout():
-    assert a_row("rollout-0", "tetrad_rollout_generated_tokens_per_second 120.5\n").tokens_per_s == 120.5
+    assert a_row("rollout-0", "tetrad_rollout_speed_tokens 120.5\n").tokens_per_s == 120.5
 
 
 REWARD = 'tetrad_reward_workers{{state="busy"}} {busy}\ntetrad_reward_queued_samples {queued}\ntetrad_reward_episodes {held}\n'

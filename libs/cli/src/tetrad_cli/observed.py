@@ -24,7 +24,7 @@ from tetrad_cli.waits import LEARNER, Waits, waits_of
 
 PAGE_DEADLINE_S: Final = 2.0
 WEIGHT_VERSION: Final = r"tetrad_\w+_(?:weight|newest)_version"
-SPEED: Final = "tetrad_rollout_generated_tokens_per_second"
+SPEED: Final = "tetrad_rollout_speed_tokens"
 RELEASE: Final = re.compile(r'^tetrad_build_info\{[^}]*version="([^"]*)"[^}]*\} 1', re.MULTILINE)
 YES: Final = "yes"
 ROLLOUT: Final = "rollout"

@@ -30,8 +30,8 @@ class RolloutMetrics:
         )
         self.generated = metrics.counter("generated_tokens_total", "Tokens of finished samples that were sampled.")
         self.speed = metrics.gauge(
-            "generated_tokens_per_second",
-            f"Sampled tokens of the samples that finished within the last {WINDOW_S:g} s, by second.",
+            "speed_tokens",
+            f"Sampled tokens in one second, by the samples that finished within the last {WINDOW_S:g} s.",
         )
         self.prompts = metrics.counter("prompt_tokens_total", "Prompt tokens of finished samples.")
         self.prefilled = metrics.gauge(
