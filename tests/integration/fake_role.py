@@ -22,7 +22,9 @@ options.add_argument("--crash", type=int, help="exit at once with this code")
 options.add_argument("--deaf-grandchild", action="store_true", help="start a child that ignores SIGTERM")
 options.add_argument("--deaf", action="store_true", help="ignore SIGTERM")
 options.add_argument("--exit-file", type=Path, help="exit with the code in this file once it exists")
-options.add_argument("--bursts", type=int, default=0, help="fill the log so often, each time once it was cut to nothing")
+options.add_argument(
+    "--bursts", type=int, default=0, help="fill the log so often, each time once it was cut to nothing"
+)
 role = options.parse_args()
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"

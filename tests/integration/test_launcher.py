@@ -199,7 +199,9 @@ def test_logs_that_outgrow_their_limit_are_rotated_under_the_hands_of_their_writ
     bursts = KEPT_LOGS + 2
     talkers = {"name": "rollout", "stage": 1, "replicas": 2, "arguments": ["--bursts", str(bursts)]}
     with launching(run_dir, a_learner(run_dir), talkers) as launcher:
-        wait_until(lambda: len(launcher.diary("said")) == 2, "both have seen their logs cut as often as they filled them")
+        wait_until(
+            lambda: len(launcher.diary("said")) == 2, "both have seen their logs cut as often as they filled them"
+        )
 
         for name in ("rollout-0", "rollout-1"):
             for age in range(1, KEPT_LOGS + 1):

@@ -51,9 +51,12 @@ def test_one_look_shows_the_speed_of_a_rollout():
     assert a_row("rollout-0", "tetrad_rollout_speed_tokens 120.5\n").tokens_per_s == 120.5
 
 
-REWARD = 'tetrad_reward_workers{{state="busy"}} {busy}\ntetrad_reward_queued_samples {queued}\ntetrad_reward_episodes {held}\n'
+REWARD = (
+    'tetrad_reward_workers{{state="busy"}} {busy}\n'
+    "tetrad_reward_queued_samples {queued}\ntetrad_reward_episodes {held}\n"
+)
 BROADCASTER = (
-    'tetrad_broadcast_newest_version 4.0\ntetrad_broadcast_readers {readers}\n'
+    "tetrad_broadcast_newest_version 4.0\ntetrad_broadcast_readers {readers}\n"
     'tetrad_broadcast_subscribers{{state="current"}} 1.0\ntetrad_broadcast_subscribers{{state="behind"}} {behind}\n'
 )
 

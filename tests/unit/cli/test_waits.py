@@ -144,7 +144,8 @@ def drawn(width):
 
 
 @pytest.mark.parametrize(
-    "words", ["step 1 of 9", "1,234 tokens/s", "rollout-0", "0:01:05", "journal of step 2", "rollout 2/3", "654", "0.1.0"]
+    "words",
+    ["step 1 of 9", "1,234 tokens/s", "rollout-0", "0:01:05", "journal of step 2", "rollout 2/3", "654", "0.1.0"],
 )
 def test_the_table_shows_all_that_is_known(words):
     assert words in drawn(200)

@@ -4,9 +4,9 @@ import re
 
 
 def value(page: str, name: str, *, label: str = "") -> float | None:
-    """Return the number of the first series with this name (a regular expression) that has the label.
+    r"""Return the number of the first series with this name (a regular expression) that has the label.
 
-    >>> value('a_total 1.0\\na_workers{run="x",state="busy"} 2.0', "a_workers", label='state="busy"')
+    >>> value('a_total 1.0\na_workers{run="x",state="busy"} 2.0', "a_workers", label='state="busy"')
     2.0
     >>> value("a_total 1.0", "a")
     """

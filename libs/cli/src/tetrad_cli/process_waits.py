@@ -16,9 +16,9 @@ WITHOUT_BROADCASTER: Final = "waiting"
 
 
 def of_reward(page: str) -> str:
-    """By its own metrics.
+    r"""By its own metrics.
 
-    >>> of_reward('tetrad_reward_workers{state="busy"} 0.0\\ntetrad_reward_episodes 3.0\\n')
+    >>> of_reward('tetrad_reward_workers{state="busy"} 0.0\ntetrad_reward_episodes 3.0\n')
     'the next turn of 3 episodes'
     """
     busy, episodes = value(page, "tetrad_reward_workers", label='state="busy"'), value(page, "tetrad_reward_episodes")
@@ -30,9 +30,9 @@ def of_reward(page: str) -> str:
 
 
 def of_broadcaster(page: str) -> str:
-    """By its own metrics.
+    r"""By its own metrics.
 
-    >>> of_broadcaster("tetrad_broadcast_readers 0.0\\ntetrad_broadcast_newest_version 4.0\\n")
+    >>> of_broadcaster("tetrad_broadcast_readers 0.0\ntetrad_broadcast_newest_version 4.0\n")
     'version 5 of the learner'
     """
     newest, readers = value(page, "tetrad_broadcast_newest_version"), value(page, "tetrad_broadcast_readers")

@@ -92,7 +92,7 @@ def an_interpreter_that_is_none(ward):
 
 
 def two_environments(ward):
-    other = ward.file("python", f"#!{sys.executable}\nprint('{{\"torch\": \"1.0\"}}')\n")
+    other = ward.file("python", f'#!{sys.executable}\nprint(\'{{"torch": "1.0"}}\')\n')
     other.chmod(0o755)
     return parity.check(Patient(environ=dict(os.environ), pythons=(other,)))
 

@@ -61,10 +61,10 @@ async def test_rotation_goes_on_after_a_copy_that_could_not_be_written(tmp_path)
     with capture_logs() as said:
         rotation = asyncio.create_task(_rotate(logs, 0.01))
         async with asyncio.timeout(20):
-            while not said:
+            while not said:  # noqa: ASYNC110 - the loop of the launcher has no event for it
                 await asyncio.sleep(0.01)
             in_the_way.rmdir()
-            while logs.path("learner").read_text():
+            while logs.path("learner").read_text():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         rotation.cancel()
 

@@ -1,6 +1,7 @@
 """SGLang, the engine for GPUs: the one version that the rollout service was built with."""
 
 from collections.abc import Iterator
+
 from tetrad_cli.doctor.finding import Finding, Patient, Verdict
 from tetrad_cli.doctor.gpus import gpu_names
 from tetrad_cli.doctor.installed import pinned_by, version_of
