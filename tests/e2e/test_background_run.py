@@ -12,7 +12,8 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
-from typing import Any
+from importlib.metadata import version
+from typing import Any, Final
 
 import pytest
 from chaos.run_under_test import MakeRun, RunUnderTest
@@ -20,6 +21,9 @@ from chaos.run_under_test import MakeRun, RunUnderTest
 from tetrad_cli.launch.runtime_dir import path_for
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+
+# Batches do not overlap here, and a step may end during a look.
+MAX_LAG_STEPS: Final = 1
 
 REWARD = '''
 import random
@@ -107,11 +111,67 @@ def test_an_operators_day(make_run: MakeRun) -> None:
     operator = Operator(run)
     operator.tetrad("up", *run.overrides, f"reward.implementation={run.folder}/reward.py:grade")
 
+    _see(operator)
     _scale(operator)
     _wait_for_grades_and_a_frozen_engine(operator)
     _wait_for_rows(operator)
     _wait_for_a_slow_transfer(operator)
     _take_down(operator)
+
+
+def _see(operator: Operator) -> None:
+    """Every figure of `tetrad status`, for programs and on a terminal of 80 columns."""
+    run = operator.run
+    run.until(lambda: run.executed() > 0, "a step")
+    pid = run.signal("reward-0", signal.SIGKILL)
+    run.until(lambda: run.instance("reward-0").pid not in (None, pid), "another reward")
+    status = _until_seen(operator, _is_at_work)
+
+    rows = _rows(status)
+    roles = {name: row["instance"]["role"] for name, row in rows.items()}
+    services = ("learner", "broadcaster", "reward-0", "rollout-0")
+    assert {name: roles[name] for name in services} == dict(
+        zip(services, ("learner", "broadcaster", "reward", "rollout"), strict=True)
+    )
+    assert {name: rows[name]["release"] for name in services} == dict.fromkeys(services, version("tetrad-cli"))
+    assert {name: rows[name]["instance"]["port"] for name in services} == {
+        name: run.instance(name).port for name in services
+    }
+    restarts = {name: rows[name]["instance"]["restarts"] for name in services}
+    assert (restarts["reward-0"], restarts["learner"]) == (1, 0), restarts
+    assert {role: status["replicas"][role] for role in ("reward", "rollout")} == {
+        "reward": {"wanted": 1, "up": 1},
+        "rollout": {"wanted": 1, "up": 1},
+    }
+    rollout, learner = rows["rollout-0"], rows["learner"]
+    newest = rows["broadcaster"]["weight_version"]
+    assert 1 <= rollout["weight_version"] <= learner["weight_version"] == pytest.approx(newest, abs=1)
+    # One look asks several processes: between two answers a step may end.
+    assert 0 <= rollout["lag_steps"] <= MAX_LAG_STEPS
+    assert rows["reward-0"]["weight_version"] is None
+    assert learner["waits_for"]
+
+    text = operator.tetrad("status")
+    for words in (*services, "rollout 1/1", str(rollout["instance"]["port"]), version("tetrad-cli"), "tokens/s"):
+        assert words in text
+
+
+def _rows(status: dict[str, Any]) -> dict[str, Any]:
+    return {row["instance"]["name"]: row for row in status["rows"]}
+
+
+def _is_at_work(status: dict[str, Any]) -> bool:
+    rows = _rows(status)
+    is_back = rows["reward-0"]["ready"] == "yes" and status["replicas"]["reward"]["up"] == 1
+    return bool(is_back and rows["rollout-0"]["num_leases"] and rows["rollout-0"]["tokens_per_s"])
+
+
+def _until_seen(operator: Operator, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Look until the status is so, and return it."""
+    deadline = time.monotonic() + 90
+    while not condition(status := json.loads(operator.tetrad("status", "--json"))):
+        assert time.monotonic() < deadline, f"not so: {status}\n{operator.run.last_words()}"
+    return status
 
 
 def _scale(operator: Operator) -> None:

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from tetrad_cli.launch.logfiles import Rotation
 from tetrad_cli.launch.restarts import RestartPolicy
 from tetrad_cli.launch.roles import OnExit, Role
 from tetrad_cli.launch.session import Plan, launch
@@ -36,6 +37,7 @@ def main() -> int:
         roles=lambda _runtime: roles,
         env=dict(os.environ),
         announce=lambda text: print(text, flush=True),
+        rotation=Rotation(**json.loads(os.environ.get("FAKE_ROTATION", "{}"))),
         on_up=lambda: print("UP", flush=True),
     )
     try:

@@ -22,6 +22,9 @@ options.add_argument("--crash", type=int, help="exit at once with this code")
 options.add_argument("--deaf-grandchild", action="store_true", help="start a child that ignores SIGTERM")
 options.add_argument("--deaf", action="store_true", help="ignore SIGTERM")
 options.add_argument("--exit-file", type=Path, help="exit with the code in this file once it exists")
+options.add_argument(
+    "--bursts", type=int, default=0, help="fill the log so often, each time once it was cut to nothing"
+)
 role = options.parse_args()
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
@@ -69,6 +72,13 @@ if role.deaf_grandchild:
 server = http.server.HTTPServer(("127.0.0.1", role.port), Page)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 write("serve")
+for burst in range(role.bursts):
+    print("".join(f"burst {burst} line {line} of {role.name}\n" for line in range(500)), end="", flush=True)
+    while os.fstat(sys.stdout.fileno()).st_size:
+        time.sleep(0.01)
+if role.bursts:
+    print("said all", flush=True)
+    write("said")
 while True:
     if role.exit_file is not None and role.exit_file.exists():
         write("exit")

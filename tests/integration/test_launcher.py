@@ -11,6 +11,7 @@ import pytest
 from integration.launching import is_alive, launching, wait_until
 
 from tetrad_cli.launch.control import ControlError
+from tetrad_cli.launch.logfiles import KEPT_LOGS
 from tetrad_cli.launch.probe import get
 from tetrad_cli.launch.runtime_dir import path_for
 from tetrad_runtime.exits import ExitCode
@@ -155,6 +156,7 @@ def test_after_kill_9_of_one_only_that_one_comes_back(run_dir):
         after = launcher.pids()
         assert {name for name in before if before[name] != after[name]} == {"rollout-1"}
         assert launcher.row("rollout-1").restarts == 1
+        assert launcher.ask("status").wanted == {"learner": 1, "rollout": 3}
 
 
 def test_an_optional_role_may_fail_for_ever_and_the_run_goes_on(run_dir):
@@ -190,6 +192,26 @@ def test_the_launcher_is_a_target_that_says_how_many_there_are_and_should_be(run
         assert b'tetrad_supervisor_wanted_instances{role="rollout"} 2.0' in page.body
         assert b'tetrad_supervisor_instances{role="rollout",state="up"} 2.0' in page.body
         assert b"tetrad_service_ready 1.0" in page.body
+
+
+def test_logs_that_outgrow_their_limit_are_rotated_under_the_hands_of_their_writers(run_dir, monkeypatch):
+    monkeypatch.setenv("FAKE_ROTATION", json.dumps({"max_bytes": 10_000, "period_s": 0.05}))
+    bursts = KEPT_LOGS + 2
+    talkers = {"name": "rollout", "stage": 1, "replicas": 2, "arguments": ["--bursts", str(bursts)]}
+    with launching(run_dir, a_learner(run_dir), talkers) as launcher:
+        wait_until(
+            lambda: len(launcher.diary("said")) == 2, "both have seen their logs cut as often as they filled them"
+        )
+
+        for name in ("rollout-0", "rollout-1"):
+            for age in range(1, KEPT_LOGS + 1):
+                part = (run_dir / "logs" / f"{name}.log.{age}").read_text()
+                lines = [line for line in part.splitlines() if line.startswith("burst ")]
+                assert lines == [f"burst {bursts - age} line {line} of {name}" for line in range(500)]
+            assert launcher.log(name) == "said all\n"
+        files = {path.name for path in (run_dir / "logs").iterdir()}
+        parts = {f"{name}.log.{age}" for name in ("rollout-0", "rollout-1") for age in range(1, KEPT_LOGS + 1)}
+        assert files == parts | {"learner.log", "rollout-0.log", "rollout-1.log"}
 
 
 def test_a_crash_loop_backs_off_and_gives_up_with_the_last_lines(run_dir):

@@ -73,7 +73,7 @@ def compose(name: str) -> dict:
 
 
 def test_the_compose_files_are_valid():
-    files = [ROOT / "deploy" / "compose" / name for name in COMPOSE]
+    files = [*(ROOT / "deploy" / "compose" / name for name in COMPOSE), ROOT / "deploy" / "grafana" / "compose.yaml"]
 
     checked = subprocess.run(
         [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files],
@@ -118,10 +118,23 @@ def test_what_a_container_is_told_is_what_its_service_understands(name):
     assert settings.run_dir == Path("/outputs/run")
 
 
+def test_every_service_that_stays_has_a_healthcheck():
+    services = compose("compose.yaml")["services"]
+
+    unwatched = {name for name, service in services.items() if not service.get("healthcheck", {}).get("test")}
+
+    # It ends before the others start; they wait for its exit code.
+    assert unwatched == {"prepare"}
+
+
+def test_graders_that_need_more_are_asked_for_by_a_variable():
+    assert compose("compose.yaml")["services"]["reward"]["build"]["args"] == {"EXTRAS": "${REWARD_EXTRAS:-}"}
+
+
 def test_arguments_of_a_build_are_declared_in_its_dockerfile():
     main, gpu = (compose(name)["services"] for name in COMPOSE)
 
-    for name, service in gpu.items():
+    for name, service in [*main.items(), *gpu.items()]:
         for argument in service.get("build", {}).get("args", {}):
             text = (ROOT / main[name]["build"]["dockerfile"]).read_text(encoding="utf-8")
             assert re.search(rf"^ARG {argument}\b", text, re.MULTILINE), (name, argument)

@@ -11,6 +11,7 @@ EXPECTED = {
     "tetrad-cli": {
         "tetrad_cli/monitoring/prometheus/prometheus.yml",
         "tetrad_cli/monitoring/prometheus/rules/alerts.yml",
+        "tetrad_cli/monitoring/grafana/compose.yaml",
         "tetrad_cli/monitoring/grafana/dashboards/overview.json",
         "tetrad_cli/monitoring/grafana/provisioning/datasources/tetrad.yaml",
     },

@@ -14,9 +14,8 @@ from tetrad_cli.absent import described
 from tetrad_cli.launch.control import InstanceStatus
 from tetrad_cli.launch.ending import Ending, forget_end, write_end
 from tetrad_cli.launch.ports import free_port
-from tetrad_cli.live.rates import Rates
 from tetrad_cli.live.table import draw
-from tetrad_cli.observed import Observed, Row, newest_tokens_per_s
+from tetrad_cli.observed import Observed, Replicas, Row, newest_tokens_per_s
 from tetrad_cli.waits import parsed, waits_of
 from tetrad_telemetry.exporter import Health, Pages, serve
 
@@ -113,37 +112,65 @@ def test_an_ended_run_tells_how_and_a_killed_one_what_to_do(tmp_path):
     assert described(tmp_path) == killed
 
 
-def observed(tokens, *, pid=7):
-    row = Row(
-        instance=an_instance(name="rollout-0", role="rollout", pid=pid),
-        weight_version=4,
-        ready="yes",
-        release="0.1.0",
-        lag_steps=1,
-        num_leases=2,
-        generated_tokens=tokens,
+def observed():
+    def row(name, role, *, pid, **changes):
+        instance = an_instance(name=name, role=role, pid=pid, port=54321, **changes)
+        return {"instance": instance, "weight_version": 4, "ready": "yes", "release": "0.1.0"}
+
+    rows = (
+        Row(**row("learner", "learner", pid=1234567), waits_for="grades of reward-0"),
+        Row(**row("broadcaster", "broadcaster", pid=1234568), waits_for="version 5 of the learner"),
+        Row(**row("prometheus", "prometheus", pid=1234569, state="starting") | {"ready": "no answer"}),
+        Row(**row("reward-0", "reward", pid=1234570), waits_for="a group to grade"),
+        Row(
+            **row("rollout-0", "rollout", pid=1234571, restarts=2, last_exit="killed by SIGKILL after 3 s"),
+            lag_steps=1,
+            num_leases=2,
+            tokens_per_s=654.3,
+        ),
+        Row(**row("rollout-1", "rollout", pid=1234572) | {"ready": "stopped by a signal"}, lag_steps=12, num_leases=16),
     )
-    return Observed(run="demo", phase="up", pid=3, rows=(row,), waits=parsed(FIELDS), tokens_per_s=1234.5)
+    replicas = {"reward": Replicas(wanted=1, up=1), "rollout": Replicas(wanted=3, up=2)}
+    waits = parsed(FIELDS)
+    return Observed(run="demo", phase="up", pid=3, rows=rows, waits=waits, tokens_per_s=1234.5, replicas=replicas)
 
 
-def test_the_speed_of_a_rollout_is_over_the_last_looks_and_begins_anew_with_its_process():
-    rates = Rates()
-    speeds = [
-        rates.with_rates(one, now).rollout_tokens_per_s["rollout-0"]
-        for now, one in enumerate([observed(0), observed(100), observed(300), observed(0, pid=8), observed(50, pid=8)])
-    ]
-
-    assert speeds == [0.0, 100.0, 150.0, 0.0, 50.0]
-
-
-@pytest.mark.parametrize("words", ["step 1 of 9", "1,234 tokens/s", "rollout-0", "0:01:05", "journal of step 2"])
-def test_the_table_shows_all_that_is_known(words):
+def drawn(width):
     from rich.console import Console
 
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(draw(observed(10)))
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(draw(observed()))
+    return console.export_text()
 
-    assert words in console.export_text()
+
+@pytest.mark.parametrize(
+    "words",
+    ["step 1 of 9", "1,234 tokens/s", "rollout-0", "0:01:05", "journal of step 2", "rollout 2/3", "654", "0.1.0"],
+)
+def test_the_table_shows_all_that_is_known(words):
+    assert words in drawn(200)
+
+
+@pytest.mark.parametrize("width", [80, 100, 139, 140])
+def test_a_terminal_shows_every_name_and_number_whole(width):
+    lines = drawn(width).splitlines()
+
+    assert "…" not in "".join(lines)
+    assert max(map(len, lines)) <= width
+    (head,) = [line for line in lines if "process" in line and "ready" in line]
+    for column in ("process", "port", "state", "restarts", "weights", "lag", "leases", "tokens/s", "ready"):
+        assert column in head
+    for row in observed().rows:
+        (line,) = [line for line in lines if row.instance.name in line.split()[:2] and "54321" in line]
+        assert row.instance.state in line
+
+
+def test_a_narrow_terminal_leaves_out_what_an_operator_can_do_without():
+    text = drawn(80)
+
+    for left_out in ("1234571", "0.1.0", "0:01:05"):
+        assert left_out not in text
+    assert "waits for" in text
 
 
 def test_the_newest_speed_is_read_from_the_figures(tmp_path):

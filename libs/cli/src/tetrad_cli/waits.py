@@ -24,6 +24,8 @@ class Rollout:
     num_leases: int | None
     phase: str
     """Of the update of its weights; empty while it runs the newest."""
+    silent_s: float = 0.0
+    """Since it last said something to the learner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ def _rollout(fields: object) -> Rollout:
         lag_steps=_int(known.get("lag_steps")),
         num_leases=_int(known.get("num_leases")),
         phase=str(known.get("phase") or ""),
+        silent_s=_float(known.get("silent_s")) or 0.0,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from tetrad_rollout.engine.protocol import EngineStatistics
 from tetrad_rollout.occupation import Occupation, OccupationClock
+from tetrad_rollout.speed import WINDOW_S, Speed
 from tetrad_rollout.weight_keeper import LinkStatistics, UpdatePart
 from tetrad_runtime.channels import ChannelMetrics
 from tetrad_telemetry.metrics import Metrics, closed
@@ -19,6 +20,7 @@ class RolloutMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._speed = Speed()
         self._channels = ChannelMetrics(metrics)
         self.groups = metrics.counters(
             "groups_total", "Leases ended.", labels={"outcome": closed(("ok", "aborted", "error", "stale"))}
@@ -27,6 +29,10 @@ class RolloutMetrics:
             "samples_total", "Samples finished.", labels={"finish_reason": closed(FinishReason)}
         )
         self.generated = metrics.counter("generated_tokens_total", "Tokens of finished samples that were sampled.")
+        self.speed = metrics.gauge(
+            "speed_tokens",
+            f"Sampled tokens in one second, by the samples that finished within the last {WINDOW_S:g} s.",
+        )
         self.prompts = metrics.counter("prompt_tokens_total", "Prompt tokens of finished samples.")
         self.prefilled = metrics.gauge(
             "prefilled_tokens", "Prompt tokens computed by the engine since the start; less where prefixes are shared."
@@ -66,6 +72,7 @@ class RolloutMetrics:
         sampled = int(sample.loss_mask.sum())
         self.samples.with_labels(finish_reason=sample.finish_reason.value).inc()
         self.generated.inc(sampled)
+        self._speed.add(sampled)
         self.prompts.inc(sample.prompt_length)
         self.response_tokens.observe(sampled)
 
@@ -92,6 +99,7 @@ class RolloutMetrics:
         """Read what others know, then write everything."""
         self.inflight.set(engine.running_samples + engine.waiting_samples)
         self.prefilled.set(engine.prompt_tokens)
+        self.speed.set(self._speed.tokens_per_s())
         self.version.set(version)
         for state, seconds in occupation.spent().items():
             self.time.with_labels(state=state).inc(seconds)

@@ -16,7 +16,7 @@ ROW = InstanceStatus(
 async def answer(request):
     if request.op == "down":
         return Reply(ok=False, error="no")
-    return Reply(ok=True, run="demo", phase="up", pid=1, instances=(ROW,))
+    return Reply(ok=True, run="demo", phase="up", pid=1, instances=(ROW,), wanted={"rollout": 2})
 
 
 async def raw(path, line):
@@ -37,7 +37,7 @@ async def test_a_question_is_answered_with_typed_rows(short):
     async with serve(short, answer, runtime_dir=short):
         reply = await ask(short, Request(op="status"), deadline_s=5)
 
-    assert reply == Reply(ok=True, run="demo", phase="up", pid=1, instances=(ROW,))
+    assert reply == Reply(ok=True, run="demo", phase="up", pid=1, instances=(ROW,), wanted={"rollout": 2})
 
 
 async def test_a_refusal_is_an_error_for_the_asker(short):

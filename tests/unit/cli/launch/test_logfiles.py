@@ -1,6 +1,11 @@
 """Logs are rotated by size under their writers' hands, and their last lines can be read."""
 
+import asyncio
+
+from structlog.testing import capture_logs
+
 from tetrad_cli.launch.logfiles import KEPT_LOGS, Logs
+from tetrad_cli.launch.session import _rotate
 
 
 def test_the_last_lines_come_oldest_first(tmp_path):
@@ -46,3 +51,22 @@ def test_a_small_log_is_left_alone(tmp_path):
     logs.rotate()
 
     assert logs.path("learner").read_text() == "short"
+
+
+async def test_rotation_goes_on_after_a_copy_that_could_not_be_written(tmp_path):
+    logs = Logs(tmp_path, max_bytes=1)
+    logs.path("learner").write_text("many lines")
+    in_the_way = tmp_path / ".learner.log.new"
+    in_the_way.mkdir()
+    with capture_logs() as said:
+        rotation = asyncio.create_task(_rotate(logs, 0.01))
+        async with asyncio.timeout(20):
+            while not said:  # noqa: ASYNC110 - the loop of the launcher has no event for it
+                await asyncio.sleep(0.01)
+            in_the_way.rmdir()
+            while logs.path("learner").read_text():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        rotation.cancel()
+
+    assert {entry["event"] for entry in said} == {"log_rotation_failed"}
+    assert [part.read_text() for part in logs.parts("learner")] == ["many lines"]

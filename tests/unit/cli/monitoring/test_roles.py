@@ -1,12 +1,14 @@
 """What is started beside a run: on the loopback address, with its data in the run's folder, and never the run's end."""
 
 import re
+import shlex
 import stat
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tetrad_cli.monitoring.programs import BOARDS, Programs, find_programs
+from tetrad_cli.monitoring.programs import BOARDS, COMPOSE, Programs, find_programs
 from tetrad_cli.monitoring.roles import Monitoring, write_config
 
 PROMETHEUS, GRAFANA = Path("/usr/bin/prometheus"), Path("/opt/grafana/bin/grafana")
@@ -63,7 +65,23 @@ def test_what_is_not_installed_has_no_role_and_is_told_with_the_way_to_get_it(tm
     assert monitoring.roles() == []
     prometheus, grafana = monitoring.notices()
     assert "apt-get install prometheus" in prometheus
-    assert "docs/how-to/watch-a-run.md" in grafana
+    assert f"docker compose -f {COMPOSE.resolve()} up -d" in grafana
+
+
+def test_the_way_to_a_grafana_in_a_container_is_a_command_that_can_be_copied(tmp_path):
+    monitoring = Monitoring(run_dir=tmp_path, programs=Programs(prometheus=PROMETHEUS, grafana=None), is_on=True)
+    (role,) = monitoring.roles()
+    (notice,) = monitoring.notices()
+
+    words = shlex.split(notice.split("`")[1])
+
+    assert words[0] == f"PROMETHEUS_URL=http://127.0.0.1:{role.port}"
+    assert words[1:4] == ["docker", "compose", "-f"]
+    told = yaml.safe_load(Path(words[4]).read_text())["services"]["grafana"]
+    for volume in told["volumes"]:
+        assert (Path(words[4]).parent / volume.partition(":")[0]).is_dir()
+    assert "${PROMETHEUS_URL" in told["environment"]["PROMETHEUS_URL"]
+    assert told["network_mode"] == "host"
 
 
 def test_nothing_is_told_where_nobody_asked(tmp_path):

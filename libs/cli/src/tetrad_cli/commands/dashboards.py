@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
 def _look(run_dir: Path) -> int:
     from tetrad_cli.launch.control import Request, ask
     from tetrad_cli.monitoring.programs import find_programs
-    from tetrad_cli.monitoring.roles import NAMES, url
+    from tetrad_cli.monitoring.roles import NAMES, PROMETHEUS, url
 
     programs = find_programs()
     reply = asyncio.run(ask(run_dir, Request(op="status"), deadline_s=ASK_DEADLINE_S))
@@ -50,7 +50,8 @@ def _look(run_dir: Path) -> int:
     for one in reply.instances:
         if one.name in NAMES:
             print(_row(one, url(one.port)))
-    for notice in programs.missing:
+    source = next((url(one.port) for one in reply.instances if one.name == PROMETHEUS), None)
+    for notice in programs.missing(source=source):
         print(notice)
     return 0 if programs.prometheus is not None else 1
 
@@ -79,7 +80,7 @@ def _explain(arguments: argparse.Namespace, error: NoRunError) -> int:
         folder = None
     if folder is not None and (folder / "data").is_dir():
         print(f"what Prometheus kept of an earlier run: {_again(folder, folder / CONFIG)}")
-    for notice in find_programs().missing:
+    for notice in find_programs().missing():
         print(notice)
     return 1
 

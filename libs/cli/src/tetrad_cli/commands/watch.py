@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import sys
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -58,10 +57,9 @@ async def _looks(run_dir: Path, *, period_s: float, count: int | None) -> "Async
     from tetrad_cli.absent import described
     from tetrad_cli.launch.claim import holder_of
     from tetrad_cli.launch.control import ControlError
-    from tetrad_cli.live.rates import Rates
     from tetrad_cli.observed import observe
 
-    rates, done = Rates(), 0
+    done = 0
     while count is None or done < count:
         try:
             observed = await observe(run_dir, deadline_s=ASK_DEADLINE_S)
@@ -70,7 +68,7 @@ async def _looks(run_dir: Path, *, period_s: float, count: int | None) -> "Async
                 raise
             print(described(run_dir), file=sys.stderr)
             return
-        yield rates.with_rates(observed, time.monotonic())
+        yield observed
         done += 1
         if count is None or done < count:
             await asyncio.sleep(period_s)

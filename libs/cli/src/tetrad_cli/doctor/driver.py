@@ -29,7 +29,7 @@ def check(_patient: Patient, file: Path = VERSION) -> Iterator[Finding]:
         yield Finding(Verdict.NOTE, "driver", "no NVIDIA driver", "install one where there is a GPU to use")
         return
     cuda = build.cuda if build is not None else None
-    needed = MIN_BRANCH.get(int(cuda.split(".")[0]), 0) if cuda else 0
+    needed = MIN_BRANCH.get(build.cuda_major or 0, 0) if build is not None else 0
     if int(found.split(".")[0]) >= needed:
         yield Finding(Verdict.GOOD, "driver", found)
     else:

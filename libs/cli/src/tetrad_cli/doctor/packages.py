@@ -5,6 +5,7 @@ from typing import Final
 
 from tetrad_cli.doctor.finding import Finding, Patient, Verdict
 from tetrad_cli.doctor.installed import version_of
+from tetrad_cli.doctor.recipes import INSTALL
 
 NEEDED: Final = ("msgpack", "pyzmq", "pydantic", "structlog", "prometheus-client", "rich")
 SERVICES: Final = ("tetrad-learner", "tetrad-rollout", "tetrad-reward", "tetrad-broadcaster")
@@ -25,4 +26,4 @@ def _finding(name: str, otherwise: Verdict, use: str) -> Finding:
     found = version_of(name)
     if found is not None:
         return Finding(Verdict.GOOD, name, found)
-    return Finding(otherwise, name, f"not installed; {use}", f"pip install {name}")
+    return Finding(otherwise, name, f"not installed; {use}", INSTALL)

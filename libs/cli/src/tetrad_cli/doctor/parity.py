@@ -17,6 +17,7 @@ from tetrad_weights.group_sides import FORCED, overridden, steering
 
 PROBE_TIMEOUT_S: Final = 30.0
 ABSENT: Final = "not here"
+NAME_ONE: Final = "name an interpreter that can be run, such as .venv-gpu/bin/python"
 FIX: Final = "install the same release in both"
 
 # Runs in the other interpreter: nothing but the standard library, and torch is read, not imported.
@@ -76,7 +77,7 @@ def parity(interpreters: Sequence[Path], environ: Mapping[str, str]) -> list[Fin
             found[interpreter] = probe(interpreter, environ)
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             findings.append(
-                Finding(Verdict.BAD, f"same as {interpreter}", f"{interpreter} could not be asked: {error}")
+                Finding(Verdict.BAD, f"same as {interpreter}", f"{interpreter} could not be asked: {error}", NAME_ONE)
             )
     return [*findings, *_libraries(found), *_variables(environ)]
 

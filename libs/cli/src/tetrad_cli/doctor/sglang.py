@@ -1,13 +1,11 @@
 """SGLang, the engine for GPUs: the one version that the rollout service was built with."""
 
 from collections.abc import Iterator
-from typing import Final
 
 from tetrad_cli.doctor.finding import Finding, Patient, Verdict
 from tetrad_cli.doctor.gpus import gpu_names
 from tetrad_cli.doctor.installed import pinned_by, version_of
-
-EXTRA: Final = "pip install 'tetrad-rollout[sglang]'"
+from tetrad_cli.doctor.recipes import INSTALL_SGLANG
 
 
 def check(_patient: Patient) -> Iterator[Finding]:
@@ -20,9 +18,10 @@ def pinned_finding(name: str, *, gpus: int) -> Finding:
     found, wanted = version_of(name), pinned_by("tetrad-rollout", name)
     if found is None:
         use = f"needed by generator.backend=sglang on the {gpus} GPUs here" if gpus else "needed on GPUs only"
-        return Finding(Verdict.NOTE, name, f"not installed; {use}", EXTRA)
+        return Finding(Verdict.NOTE, name, f"not installed; {use}", INSTALL_SGLANG)
     if wanted is not None and not _is_same(found, wanted):
-        return Finding(Verdict.BAD if gpus else Verdict.NOTE, name, f"{found}; tested with {wanted} alone", EXTRA)
+        verdict = Verdict.BAD if gpus else Verdict.NOTE
+        return Finding(verdict, name, f"{found}; tested with {wanted} alone", INSTALL_SGLANG)
     return Finding(Verdict.GOOD, name, found)
 
 

@@ -10,7 +10,7 @@ from tetrad_cli.doctor.finding import GIB, Finding, Patient, Verdict
 
 PLACE: Final = Path("/dev/shm")  # noqa: S108 - looked at, not written to
 MIN_GIB: Final = 0.25
-# Two versions in flight, each in float32 where the file may hold half of that.
+# Two versions in flight, the learner's and the broadcaster's, each in float32 where the file may hold half of that.
 TIMES_WEIGHTS: Final = 4
 FIX: Final = "mount -o remount,size=8G /dev/shm; for a container --shm-size=8g"
 
@@ -22,7 +22,7 @@ def check(patient: Patient, place: Path = PLACE) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(place).free / GIB
     needed = max(MIN_GIB, TIMES_WEIGHTS * _weights_gib(patient.model))
-    detail = f"{free:.2f} GiB free; about {needed:.2f} are needed, four times the weights"
+    detail = f"{free:.2f} GiB free; about {needed:.2f} are needed, four times the model's files"
     verdict = Verdict.GOOD if free >= needed else Verdict.BAD
     yield Finding(verdict, "shared memory", detail, "" if verdict is Verdict.GOOD else FIX)
 

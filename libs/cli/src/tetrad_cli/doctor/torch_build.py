@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tetrad_cli.doctor.finding import Finding, Patient, Verdict
 from tetrad_cli.doctor.gpus import gpu_names
-
-INSTALL = "make setup TORCH_BACKEND=auto"
+from tetrad_cli.doctor.recipes import INSTALL, INSTALL_FOR_GPUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +18,11 @@ class Build:
     version: str
     cuda: str | None
     """CUDA that it was built for; None where it computes on processors alone."""
+
+    @property
+    def cuda_major(self) -> int | None:
+        """The generation of CUDA."""
+        return int(self.cuda.partition(".")[0]) if self.cuda else None
 
 
 def installed_build() -> Build | None:
@@ -35,9 +39,10 @@ def check(_patient: Patient) -> Iterator[Finding]:
     """Whether it is there, and can use the GPUs that are."""
     build = installed_build()
     if build is None:
-        yield Finding(Verdict.NOTE, "torch", "not installed; learner and rollout need it", "pip install torch")
+        fix = INSTALL_FOR_GPUS if gpu_names() else INSTALL
+        yield Finding(Verdict.NOTE, "torch", "not installed; learner and rollout need it", fix)
     elif build.cuda is None and gpu_names():
         detail = f"{build.version}, built without CUDA, beside {len(gpu_names())} GPUs"
-        yield Finding(Verdict.BAD, "torch", detail, f"install a build for CUDA: {INSTALL}")
+        yield Finding(Verdict.BAD, "torch", detail, f"install a build for CUDA: {INSTALL_FOR_GPUS}")
     else:
         yield Finding(Verdict.GOOD, "torch", f"{build.version}, {f'CUDA {build.cuda}' if build.cuda else 'CPU only'}")

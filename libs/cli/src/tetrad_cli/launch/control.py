@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +62,8 @@ class Reply:
     note: str = ""
     """What the asker should know besides."""
     instances: tuple[InstanceStatus, ...] = ()
+    wanted: dict[str, int] = field(default_factory=dict)
+    """By role, how many processes there should be."""
     said: tuple[str, ...] = ()
     """What the user should know of how it went."""
 

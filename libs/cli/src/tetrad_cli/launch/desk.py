@@ -78,7 +78,15 @@ class Desk:
 
     def _status(self, said: tuple[str, ...] = ()) -> Reply:
         rows = tuple(row_of(one) for one in self._supervisor.instances)
-        return Reply(ok=True, run=self._run, phase=self._phase(), pid=os.getpid(), instances=rows, said=said)
+        return Reply(
+            ok=True,
+            run=self._run,
+            phase=self._phase(),
+            pid=os.getpid(),
+            instances=rows,
+            wanted=self._supervisor.wanted,
+            said=said,
+        )
 
 
 def row_of(one: Instance) -> InstanceStatus:

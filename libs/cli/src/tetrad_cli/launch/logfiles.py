@@ -15,6 +15,15 @@ TAIL_BYTES: Final = 64 << 10
 LAUNCHER: Final = "launcher"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """When logs are shortened."""
+
+    max_bytes: int = MAX_LOG_BYTES
+    period_s: float = 10.0
+    """Between two looks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Logs:
     """The log folder of a run."""

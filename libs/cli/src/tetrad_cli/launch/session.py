@@ -19,7 +19,7 @@ from tetrad_cli.launch.desk import Desk, Operation
 from tetrad_cli.launch.ending import Ending, forget_end, write_end
 from tetrad_cli.launch.instance import Host, Instance
 from tetrad_cli.launch.launcher_metrics import LauncherMetrics
-from tetrad_cli.launch.logfiles import Logs
+from tetrad_cli.launch.logfiles import Logs, Rotation
 from tetrad_cli.launch.roles import OnExit, Role
 from tetrad_cli.launch.runtime_dir import runtime_dir
 from tetrad_cli.launch.supervisor import RunEnd, StartFailedError, Supervisor
@@ -35,7 +35,6 @@ from tetrad_telemetry.looplag import watch_event_loop
 TARGETS_NAME: Final = "targets.json"
 # Lock files of the learner: its processes are gone, and with them what the files were for.
 LEFT_LOCKS: Final = ("coordinator.lock", "ranks.lock")
-ROTATE_PERIOD_S: Final = 10.0
 # A second signal: what is still there has this long.
 HURRIED_GRACE_S: Final = 1.0
 # A shell's way to say by which signal something ended.
@@ -62,6 +61,7 @@ class Plan:
     """Called once the run directory is ours alone; writes what the processes will read there."""
     on_up: Callable[[], None] = lambda: None
     """Called once, when everything is up."""
+    rotation: Rotation = field(default_factory=Rotation)
     operations: Callable[[Path], Mapping[str, Operation]] = lambda _runtime: {}
     """What the control socket understands beside `status`, `scale` and `down`."""
     beside: Callable[[asyncio.Event], Awaitable[None]] | None = None
@@ -121,7 +121,7 @@ class _Session:
 
     @asynccontextmanager
     async def _supervisor(self, roles: Sequence[Role]) -> AsyncIterator[Supervisor]:
-        logs = Logs(self.plan.run_dir / "logs")
+        logs = Logs(self.plan.run_dir / "logs", max_bytes=self.plan.rotation.max_bytes)
         logs.folder.mkdir(exist_ok=True)
         offspring = children.Children(self.plan.run_dir)
         self.metrics = metrics = LauncherMetrics([role.name for role in roles])
@@ -139,7 +139,7 @@ class _Session:
         )
         targets = self.plan.run_dir / TARGETS_NAME
         supervisor = Supervisor(roles, host=host, targets_path=targets, run=self.plan.run, announce=self.plan.announce)
-        rotation = asyncio.create_task(_rotate(logs), name="log-rotation")
+        rotation = asyncio.create_task(_rotate(logs, self.plan.rotation.period_s), name="log-rotation")
         try:
             yield supervisor
         finally:
@@ -250,7 +250,11 @@ async def _beside(plan: Plan) -> AsyncIterator[None]:
             plan.announce(f"the live view broke: {error!r}")
 
 
-async def _rotate(logs: Logs) -> None:
+async def _rotate(logs: Logs, period_s: float) -> None:
     while True:
-        await asyncio.sleep(ROTATE_PERIOD_S)
-        logs.rotate()
+        await asyncio.sleep(period_s)
+        try:
+            logs.rotate()
+        except OSError as error:
+            # A disk without room for the copy may have some again later; the logs grow until then.
+            log.warning("log_rotation_failed", reason=str(error))

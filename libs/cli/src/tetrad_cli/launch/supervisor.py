@@ -83,6 +83,11 @@ class Supervisor:
         staying = [instance for role in self._by_stage() for instance in self._instances[role.name]]
         return [*staying, *self._beside, *self._leaving]
 
+    @property
+    def wanted(self) -> dict[str, int]:
+        """By role, how many there should be, whether their turn to start has come or not."""
+        return dict(self._wanted)
+
     def replicas(self, role_name: str) -> int:
         """How many there are to be; those that are being retired do not count."""
         return len(self._instances[role_name])

@@ -1,9 +1,11 @@
-"""Draws what runs: one row for each process, and below it what the learner waits for."""
+"""Draws what runs: one row for each process, below it the replicas of each role and what the learner waits for."""
 
 import sys
+from dataclasses import dataclass
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -20,27 +22,70 @@ COLUMNS: Final = (
     "weights",
     "lag",
     "leases",
+    "tokens/s",
     "ready",
 )
 NUMBERS: Final = frozenset({"pid", "port", "restarts", "weights", "lag", "leases", "tokens/s"})
+# What an operator can do without where the terminal has not room for all.
+LEFT_OUT_WHEN_NARROW: Final = frozenset({"pid", "version", "uptime"})
+# With every column and its rules, and some words in the last one.
+WIDE: Final = 140
 NONE: Final = "–"
 # Where there is no terminal to ask.
 PLAIN_WIDTH: Final = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Drawn by rich for the width that there is: fewer columns and no rules where it is narrow."""
+
+    observed: Observed
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table, what else there is to say of processes, the replicas, and the sentence."""
+        is_wide = options.max_width >= WIDE
+        yield _table(self.observed, is_wide=is_wide)
+        if not is_wide:
+            yield _below(self.observed)
+        if self.observed.replicas:
+            yield Text(_replicas(self.observed))
+        yield Text(self.observed.waits.sentence)
+
+
 def draw(observed: Observed) -> RenderableType:
-    """Return the table and the sentence."""
-    has_rates = bool(observed.rollout_tokens_per_s)
-    columns = (*COLUMNS[:-1], *(("tokens/s",) if has_rates else ()), COLUMNS[-1])
+    """Return the table, and below it how many replicas there are and what the learner waits for."""
+    return Picture(observed)
+
+
+def _table(observed: Observed, *, is_wide: bool) -> Table:
     table = Table(title=_title(observed), title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right" if column in NUMBERS else "left")
+    if not is_wide:
+        table.box, table.show_edge, table.padding = box.SIMPLE_HEAD, False, (0, 0)
+    columns = [name for name in COLUMNS if is_wide or name not in LEFT_OUT_WHEN_NARROW]
+    for name in columns:
+        # Words may be broken into lines, names and numbers never.
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name != COLUMNS[-1])
     for row in observed.rows:
         cells = _cells(row)
-        if has_rates:
-            cells.insert(-1, _number(observed.rollout_tokens_per_s.get(row.instance.name)))
-        table.add_row(*cells)
-    return Group(table, Text(observed.waits.sentence))
+        if is_wide:
+            cells[COLUMNS[-1]] = ", ".join([row.ready, *_remarks(row)])
+        table.add_row(*(cells[name] for name in columns))
+    return table
+
+
+def _below(observed: Observed) -> Table:
+    """What a wide table has in its last column."""
+    grid = Table.grid(padding=(0, 1))
+    for row in observed.rows:
+        for remark in _remarks(row):
+            grid.add_row(row.instance.name, remark)
+    return grid
+
+
+def _remarks(row: Row) -> list[str]:
+    """Return what a process waits for, and how its life before has ended."""
+    waits = [f"waits for {row.waits_for}"] if row.waits_for else []
+    return waits if row.instance.last_exit is None else [*waits, f"its last life: {row.instance.last_exit}"]
 
 
 def print_plain(observed: Observed) -> None:
@@ -70,22 +115,26 @@ def _title(observed: Observed) -> str:
     return ", ".join(parts)
 
 
-def _cells(row: Row) -> list[str]:
+def _replicas(observed: Observed) -> str:
+    return "up: " + ", ".join(f"{role} {one.up}/{one.wanted}" for role, one in observed.replicas.items())
+
+
+def _cells(row: Row) -> dict[str, str]:
     one = row.instance
-    state = one.state if one.last_exit is None else f"{one.state} (last: {one.last_exit})"
-    return [
-        one.name,
-        str(one.pid or NONE),
-        str(one.port),
-        row.release or NONE,
-        state,
-        age(one.uptime_s),
-        str(one.restarts),
-        _number(row.weight_version),
-        _number(row.lag_steps),
-        _number(row.num_leases),
-        row.ready,
-    ]
+    return {
+        "process": one.name,
+        "pid": str(one.pid or NONE),
+        "port": str(one.port),
+        "version": row.release or NONE,
+        "state": one.state,
+        "uptime": age(one.uptime_s),
+        "restarts": str(one.restarts),
+        "weights": _number(row.weight_version),
+        "lag": _number(row.lag_steps),
+        "leases": _number(row.num_leases),
+        "tokens/s": _number(row.tokens_per_s),
+        "ready": row.ready,
+    }
 
 
 def _number(value: float | None) -> str:

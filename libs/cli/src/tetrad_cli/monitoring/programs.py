@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 ASSETS: Final = Path(__file__).parent
+COMPOSE: Final = ASSETS / "grafana" / "compose.yaml"
 BOARDS: Final = ASSETS / "grafana" / "dashboards"
 # Where Debian's and Fedora's packages have Grafana's own files.
 GRAFANA_HOME: Final = Path("/usr/share/grafana")
@@ -21,9 +22,11 @@ class Programs:
     prometheus: Path | None
     grafana: Path | None
 
-    @property
-    def missing(self) -> list[str]:
-        """What to say of each that is not there: what is lost, and how to get it."""
+    def missing(self, *, source: str | None = None) -> list[str]:
+        """What to say of each that is not there: what is lost, and how to get it.
+
+        `source` is the address of the run's Prometheus, where it has one.
+        """
         said = []
         if self.prometheus is None:
             said.append(
@@ -33,7 +36,7 @@ class Programs:
         if self.grafana is None:
             said.append(
                 f"Grafana is not installed, so nobody shows the boards in {BOARDS.resolve()}: install its package, or "
-                "run it in a container; docs/how-to/watch-a-run.md says how"
+                f"run it in a container: `{_in_a_container(source)}`"
             )
         return said
 
@@ -42,6 +45,11 @@ def find_programs() -> Programs:
     """Look for them on the search path."""
     grafana = _found("grafana") or _found("grafana-server")
     return Programs(prometheus=_found("prometheus"), grafana=grafana)
+
+
+def _in_a_container(source: str | None) -> str:
+    told = f"PROMETHEUS_URL={source} " if source is not None else ""
+    return f"{told}docker compose -f {COMPOSE.resolve()} up -d"
 
 
 def grafana_home(program: Path) -> Path:

@@ -5,7 +5,7 @@ goes on. They serve on the loopback address, and keep their data in the run's fo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -40,20 +40,22 @@ class Monitoring:
     programs: Programs
     is_on: bool
     """Whether it starts with the run; otherwise `tetrad dashboards` starts it."""
+    port: int = field(default_factory=lambda: free_port(()))
+    """Of Prometheus."""
 
     def roles(self) -> Sequence[Role]:
         """The roles of the programs that are installed; none starts by itself where monitoring is off."""
         roles: list[Role] = []
-        port = free_port(())
         if self.programs.prometheus is not None:
-            roles.append(prometheus(self.programs.prometheus, self.run_dir, port=port, is_on=self.is_on))
+            roles.append(prometheus(self.programs.prometheus, self.run_dir, port=self.port, is_on=self.is_on))
         if self.programs.grafana is not None:
-            roles.append(grafana(self.programs.grafana, self.run_dir, source=url(port), is_on=self.is_on))
+            roles.append(grafana(self.programs.grafana, self.run_dir, source=url(self.port), is_on=self.is_on))
         return roles
 
     def notices(self) -> Sequence[str]:
         """What the user should know of it."""
-        return self.programs.missing if self.is_on else ()
+        source = url(self.port) if self.programs.prometheus is not None else None
+        return self.programs.missing(source=source) if self.is_on else ()
 
 
 def prometheus(program: Path, run_dir: Path, *, port: int, is_on: bool) -> Role:

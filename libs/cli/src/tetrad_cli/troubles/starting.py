@@ -43,8 +43,9 @@ MACHINE: Final = (
         title="SGLang is not installed",
         says=r"sglang is not installed",
         cause="`generator.backend` is `sglang`, and no such package can be imported here.",
-        fix="Install `tetrad-rollout[sglang]` on a machine with a GPU, or add the override that the message names "
-        "(`+experiment=cpu` without a GPU).",
+        fix="On a machine with a GPU make the environment of `docs/how-to/run-on-a-gpu.md`, with "
+        "`services/rollout[sglang]` in it; or add the override that the message names (`+experiment=cpu` without a "
+        "GPU).",
         raised="tetrad_config.machine:check_machine",
         when=When.BEFORE,
         code=ExitCode.CONFIG,
