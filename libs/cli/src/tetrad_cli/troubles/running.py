@@ -35,8 +35,9 @@ RUNNING: Final = (
         slug="weight-sync-timeout",
         title="An engine did not take new weights over in time",
         says=r"had not taken version \d+ over within|was not copied within|was not offered within",
-        cause="The message names the version, the phase (staging, committing, proving), the chunk or the collective's "
-        "bucket and rank, the replica and its peer. The engine is left out and tries again; the others go on.",
+        cause="The message names the version, the phase (staging, committing, proving), the replica and its peer; of a "
+        "transfer also the chunk, or the collective's bucket and ranks. The engine is left out and tries again; the "
+        "others go on.",
         fix="If the phase is slow and not stuck, raise `generator.weight_sync_timeout` (seconds). If it is stuck, look "
         "at the peer that is named; `tetrad why` says what the learner waits for.",
         raised="tetrad_rollout.weights.errors:SyncDeadlineError",
