@@ -39,7 +39,7 @@ RUNNING: Final = (
         "it had left: by the ranks' CUDA contexts and publishing buffers, or by another program. It tries again until the "
         "memory is there.",
         fix="Lower `generator.gpu_memory_utilization` by the share that is lacking, or end what else holds memory "
-        "there (`nvidia-smi` names it). Fewer samples at once (`generator.max_num_seqs`) make the engine's graphs smaller.",
+        "there (`nvidia-smi` names it). Fewer samples at once (`generator.max_num_seqs`) make its graphs smaller.",
         raised="tetrad_rollout.device_keeper:MemoryShortError",
         when=When.RUNNING,
     ),
