@@ -36,8 +36,8 @@ RUNNING: Final = (
         title="An engine finds less free memory than it gave back",
         says=r"needs [\d.]+ GiB \(\d+ bytes\) for .* are free on",
         cause="Engine and learner take turns on one GPU. When the engine's turn came again, more was held there than "
-        "it had left: by the ranks' CUDA contexts and publishing buffers, or by another program. It tries again until the "
-        "memory is there.",
+        "it had left: by the ranks' CUDA contexts and publishing buffers, or by another program. It tries again until "
+        "the memory is there.",
         fix="Lower `generator.gpu_memory_utilization` by the share that is lacking, or end what else holds memory "
         "there (`nvidia-smi` names it). Fewer samples at once (`generator.max_num_seqs`) make its graphs smaller.",
         raised="tetrad_rollout.device_keeper:MemoryShortError",
