@@ -134,6 +134,8 @@ def introduce(prepared: Prepared, announce: Callable[[str], None]) -> None:
     """Say what the user should know before the run starts, and where its logs are."""
     for notice in prepared.loaded.notices:
         announce(f"note: {notice}")
+    for line in prepared.disk.lines():
+        announce(line)
     announce(f"run {prepared.config.trainer.run_name}: logs in {prepared.run_dir}/logs")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tetrad_cli.architecture import refuse_other_architecture
+from tetrad_cli.disk_budget import DiskBudget, disk_budget
 from tetrad_cli.joining import reachable
 from tetrad_cli.places import BIND
 from tetrad_cli.run_options import RunOptions
@@ -32,6 +33,7 @@ class Prepared:
     """A run that may be started."""
 
     loaded: LoadedConfig
+    disk: DiskBudget
     skip_step: int | None = None
     """Poisoned training step that the run goes on without."""
     listen: str | None = None
@@ -70,7 +72,9 @@ def prepare(options: RunOptions, *, environ: Mapping[str, str]) -> Prepared:
         raise ConfigFault("this machine cannot run it as it is:\n" + "\n".join(lines))
     _refuse_damaged(Path(loaded.config.trainer.policy.model.path))
     refuse_other_architecture(loaded.config)
-    return Prepared(loaded, options.skip_step, _listen(options, loaded.config, environ))
+    disk = disk_budget(loaded.config)
+    disk.refuse()
+    return Prepared(loaded, disk, options.skip_step, _listen(options, loaded.config, environ))
 
 
 def _listen(options: RunOptions, config: RunConfig, environ: Mapping[str, str]) -> str | None:

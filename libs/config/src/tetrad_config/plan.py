@@ -73,6 +73,8 @@ class Storage:
     """Bytes of one checkpoint."""
     disk_bytes: int | None
     """Bytes of all checkpoints that are kept, and of the one being written."""
+    is_estimate: bool
+    """Whether the adapters are estimated by the model's name, and with them what follows from their number."""
     rank_bytes: int | None
     """Bytes of weights, gradients and moments on one rank, without activations."""
     copy_bytes: int | None
@@ -208,7 +210,9 @@ def _sizes(config: RunConfig, *, parameters: int, adapters: int | None) -> tuple
     return folder + beside, held // num_ranks
 
 
-def _storage(config: RunConfig, *, steps: int | None, parameters: int | None, adapters: int | None) -> Storage:
+def _storage(
+    config: RunConfig, *, steps: int | None, parameters: int | None, adapters: int | None, is_estimate: bool
+) -> Storage:
     written, kept = _checkpoints(config, steps)
     checkpoint = disk = rank = None
     if parameters is not None:
@@ -223,20 +227,24 @@ def _storage(config: RunConfig, *, steps: int | None, parameters: int | None, ad
         checkpoints_kept=kept,
         checkpoint_bytes=checkpoint,
         disk_bytes=disk,
+        is_estimate=is_estimate,
         rank_bytes=rank,
         # The whole of what is written is copied first.
         copy_bytes=checkpoint,
     )
 
 
-def _notices(config: RunConfig, *, rows: int | None, checkpoints: int | None) -> tuple[str, ...]:
+def _notices(config: RunConfig, *, rows: int | None, storage: Storage) -> tuple[str, ...]:
     batch = config.trainer.train_batch_size
     if config.trainer.epochs == 0:
         return ("trainer.epochs=0: evaluation only; nothing is resumed, trained or saved",)
     notices: list[str] = []
     if rows is not None and rows % batch:
         notices.append(f"{rows % batch} of {rows:,} prompts are left over in each epoch (batches of {batch})")
-    limit, written = config.trainer.max_ckpts_to_keep, checkpoints or 0
+    if storage.is_estimate:
+        model = config.trainer.policy.model.path
+        notices.append(f"{model} is not here: sizes with adapters are estimated by its name")
+    limit, written = config.trainer.max_ckpts_to_keep, storage.checkpoints_written or 0
     if limit == OFF:
         notices.append("trainer.max_ckpts_to_keep=-1: no checkpoint is ever removed")
     elif written > limit:
@@ -254,6 +262,7 @@ def plan(
     num_validation_rows: int | None = None,
     parameters: int | None = None,
     adapter_parameters: int | None = None,
+    is_estimate: bool = False,
 ) -> Plan:
     """Work out the run.
 
@@ -263,6 +272,7 @@ def plan(
         num_validation_rows: rows of the evaluation data, likewise (1,319).
         parameters: parameters of the policy, where known.
         adapter_parameters: parameters of its adapters, where it has any and they are known.
+        is_estimate: whether those are estimated by the model's name.
 
     Raises:
         ConfigError: one batch needs more rows than there are.
@@ -273,7 +283,9 @@ def plan(
         validation_rows = _rows(config.data.val_data, GSM8K_VALIDATION_ROWS)
     batch = _batch(config)
     length = _length(config, batch, rows=rows, validation_rows=validation_rows)
-    storage = _storage(config, steps=length.steps, parameters=parameters, adapters=adapter_parameters)
+    storage = _storage(
+        config, steps=length.steps, parameters=parameters, adapters=adapter_parameters, is_estimate=is_estimate
+    )
     return Plan(
         ranks=config.trainer.placement.num_ranks,
         rollout_replicas=config.generator.num_inference_engines,
@@ -284,5 +296,5 @@ def plan(
         batch=batch,
         length=length,
         storage=storage,
-        notices=_notices(config, rows=rows, checkpoints=storage.checkpoints_written),
+        notices=_notices(config, rows=rows, storage=storage),
     )

@@ -22,7 +22,8 @@ def _counted(value: int, noun: str) -> str:
     return f"{value:,} {noun}" + ("" if value == 1 else "s")
 
 
-def _bytes(value: int | None) -> str:
+def size_text(value: int | None) -> str:
+    """Bytes for a person: `3.2 GB`."""
     if value is None:
         return UNKNOWN
     size, unit = next(((size, unit) for size, unit in _UNITS if value >= size), (1, "B"))
@@ -62,20 +63,22 @@ def _length_rows(length: Length) -> list[tuple[str, str]]:
 def _parameters(storage: Storage) -> str:
     if storage.trained_parameters == storage.parameters:
         return _number(storage.parameters)
-    return f"{_number(storage.parameters)}, and adapters of {_number(storage.trained_parameters)}, which are trained"
+    about = "about " if storage.is_estimate else ""
+    adapters = f"adapters of {about}{_number(storage.trained_parameters)}"
+    return f"{_number(storage.parameters)}, and {adapters}, which are trained"
 
 
 def _storage_rows(storage: Storage) -> list[tuple[str, str]]:
     written, kept = _number(storage.checkpoints_written), _number(storage.checkpoints_kept)
     return [
         ("parameters", _parameters(storage)),
-        ("checkpoints", f"{written} written, {kept} kept, {_bytes(storage.checkpoint_bytes)} each"),
-        ("disk for checkpoints", f"{_bytes(storage.disk_bytes)} at most"),
+        ("checkpoints", f"{written} written, {kept} kept, {size_text(storage.checkpoint_bytes)} each"),
+        ("disk for checkpoints", f"{size_text(storage.disk_bytes)} at most"),
         (
             "memory of a rank",
-            f"{_bytes(storage.rank_bytes)} for weights, gradients and moments, activations not counted",
+            f"{size_text(storage.rank_bytes)} for weights, gradients and moments, activations not counted",
         ),
-        ("memory of the host", f"{_bytes(storage.copy_bytes)} while a checkpoint is written beside the training"),
+        ("memory of the host", f"{size_text(storage.copy_bytes)} while a checkpoint is written beside the training"),
     ]
 
 
@@ -86,7 +89,7 @@ def _gpu_rows(gpus: Sequence[Gpu]) -> list[tuple[str, str]]:
 
 
 def _use(use: Use) -> str:
-    held = ", ".join(f"{held.what} {_bytes(held.num_bytes)}" for held in use.held)
+    held = ", ".join(f"{held.what} {size_text(held.num_bytes)}" for held in use.held)
     return f"{use.process}: {held}" + (f"; {use.note}" if use.note else "")
 
 
@@ -98,7 +101,7 @@ def _role_rows(roles: Sequence[RoleUse]) -> Iterator[tuple[str, str]]:
 
 
 def _held(where: str, held: Sequence[Held]) -> str:
-    return f"{where}: " + ", ".join(f"{one.what} {_bytes(one.num_bytes)}" for one in held) if held else ""
+    return f"{where}: " + ", ".join(f"{one.what} {size_text(one.num_bytes)}" for one in held) if held else ""
 
 
 def render(plan: Plan, gpus: Sequence[Gpu] = (), roles: Sequence[RoleUse] = ()) -> str:

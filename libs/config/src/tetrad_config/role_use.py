@@ -88,7 +88,7 @@ def _learner(config: RunConfig, planned: Plan, critic_parameters: int | None) ->
         shared_memory=_versions(config, planned, "buffers to publish from", PUBLISH_BUFFERS),
         disk=(
             Held(what="checkpoints", num_bytes=storage.disk_bytes),
-            Held(what="journal", num_bytes=_journal(config, planned)),
+            Held(what="journal", num_bytes=journal_bytes(config, planned)),
         ),
         note="activations come on top",
     )
@@ -104,7 +104,7 @@ def _sender(config: RunConfig, planned: Plan) -> RoleUse:
     )
 
 
-def _journal(config: RunConfig, planned: Plan) -> int | None:
+def journal_bytes(config: RunConfig, planned: Plan) -> int | None:
     """At most: as if every sample had all the tokens that it may have, and nothing were compressed."""
     steps, trainer = planned.length.steps, config.trainer
     kept = planned.storage.checkpoints_kept

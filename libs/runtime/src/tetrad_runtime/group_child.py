@@ -115,6 +115,11 @@ class GroupChild:
         """Whether it has not ended, as far as is known."""
         return self._process.returncode is None
 
+    @property
+    def at(self) -> str:
+        """How far it is with its last order: `rendezvous`, `bucket 2 of 6`."""
+        return str(self._at)
+
     async def ask(self, order: Order, expected: type[A], *, timeout_s: float) -> A:
         """Have an order obeyed. Whatever else comes of it than the expected answer, the child is killed.
 

@@ -109,6 +109,16 @@ def open_source(path: Path) -> Source:
     return opener(path)
 
 
+def num_records(path: Path) -> int:
+    """Return the number of records of a file; of Parquet without reading any. Raises like `open_source`."""
+    if path.suffix != ".parquet" or not path.is_file():
+        return len(open_source(path))
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path} is not a readable Parquet file: {error}") from error
+
+
 def _open_json(path: Path) -> Source:
     with path.open("rb") as file:
         is_array = file.read(1024).lstrip().startswith(b"[")

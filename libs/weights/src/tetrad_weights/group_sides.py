@@ -17,6 +17,10 @@ from tetrad_wire.messages.groups import GroupSide
 
 NCCL: Final = "nccl"
 GLOO: Final = "gloo"
+SENDER: Final = 0
+"""The broadcaster's rank in a group."""
+RECEIVER: Final = 1
+"""An engine's."""
 
 BUCKET_BYTES: Final = 512 << 20
 """Large enough that a collective runs at the link's rate, small enough that a broken one is named closely."""

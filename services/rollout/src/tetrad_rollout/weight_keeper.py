@@ -52,7 +52,7 @@ RETRY: Final = Backoff(first_s=0.5, limit_s=5.0)
 # A layout that does not fit the model will not fit it later; more than one attempt, since a message may be damaged.
 MAX_MISFITS: Final = 3
 # Of a failed attempt's reason, in each heartbeat until the next.
-MAX_PROBLEM: Final = 300
+MAX_PROBLEM: Final = 500
 
 
 class UpdatePart(StrEnum):
@@ -254,13 +254,14 @@ class WeightKeeper:
     def _late(self, wanted: WantedWeights, receiver: WeightReceiver) -> SyncDeadlineError:
         """Say what took so long, and with whom."""
         is_fetching = self._phase is WeightPhase.STAGING
+        at = f"{receiver.at} at {self._relay or self._broadcaster}{receiver.progress}"
         return SyncDeadlineError(
             version=wanted.version,
             limit_s=self._timeout_s,
             replica=self._name,
             phase=self._phase.value,
             seconds=time.monotonic() - self._phase_since,
-            at=f"{receiver.at} at {self._relay or self._broadcaster}" if is_fetching else "waiting for its own engine",
+            at=at if is_fetching else "waiting for its own engine",
         )
 
     def _note_misfit(self, error: Exception) -> None:

@@ -13,15 +13,21 @@ import torch
 from numerics.trainer_builders import AStep, a_model, one_gloo_rank, options
 from unit.learner.coordinator.core.core_harness import Harness
 from unit.rollout.engine_builders import a_tokenizer
+from unit.rollout.test_weight_progress import a_keeper
 
 from tetrad_learner.coordinator.rank_set import RankSet
 from tetrad_learner.publishing import Publisher
 from tetrad_learner.rank.step_warnings import warn_of_shortage
 from tetrad_learner.trainer.engine import Trainer
+from tetrad_rollout.device_keeper import check_free
+from tetrad_rollout.engine import BatchSettings
+from tetrad_rollout.engine.fake import FakeRunner, random_table
+from tetrad_rollout.engine.protocol import ALL_TAGS, MemoryTag
+from tetrad_rollout.engine.threaded import ThreadedEngine
 from tetrad_rollout.rendering import Renderer
-from tetrad_rollout.weights.receiver import WeightReceiver
 from tetrad_runtime.group_child import GroupChild
-from tetrad_testing.builders import INCARNATION
+from tetrad_testing.builders import INCARNATION, a_desired
+from tetrad_testing.conformance.engine_site import eventually
 from tetrad_transport import MemoryTransport
 from tetrad_weights.copying import copy_verified
 from tetrad_weights.group_orders import Form, Formed
@@ -78,18 +84,15 @@ async def published() -> str:
     return str(caught.value)
 
 
-async def fetched() -> str:
+async def late() -> str:
+    """What a replica says whose broadcaster does not answer."""
     transport = MemoryTransport()
     transport.listen(ENDPOINT)
-    receiver = WeightReceiver(
-        transport.connect(ENDPOINT, name="rollout-0"), incarnation=INCARNATION, replica="rollout-0", timeout_s=0.05
-    )
-    try:
-        with pytest.raises(Exception) as caught:  # noqa: PT011 - compared by the catalogue
-            await receiver.fetch(PolicyVersion(7), lambda _manifest: np.zeros(32, np.uint8))
-    finally:
-        receiver.close()
-    return str(caught.value)
+    async with a_keeper(transport, timeout_s=0.05) as keeper:
+        keeper.follow(a_desired(broadcaster=ENDPOINT))
+        await eventually(lambda: keeper.progress is not None and keeper.progress.problem != "")
+        assert keeper.progress is not None
+        return keeper.progress.problem
 
 
 async def grouped() -> str:
@@ -141,6 +144,27 @@ async def silent() -> str:
             await ranks.kill()
 
 
+def cannot_wake(_tmp: Path) -> str:
+    """What a colocated engine says that needs more than there is."""
+
+    async def woken() -> str:
+        runner = FakeRunner(random_table(vocab_size=20, seed=0), eos_token_ids=(0,))
+        engine = GreedyEngine(runner, name="fake", settings=BatchSettings())
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - compared by the catalogue
+            check_free(engine, ALL_TAGS)
+        await engine.close()
+        return str(caught.value)
+
+    return asyncio.run(woken())
+
+
+class GreedyEngine(ThreadedEngine):
+    """An engine that needs more than any host has."""
+
+    def needed_to_wake(self, tags: frozenset[MemoryTag]) -> int:
+        return len(tags) << 60
+
+
 def uncertified(_tmp: Path) -> str:
     run = Harness(stall_timeout_s=50.0)
     run.begin()
@@ -150,7 +174,8 @@ def uncertified(_tmp: Path) -> str:
 
 RUNNING: Final[dict[str, Provocation]] = {
     "out-of-memory": lambda tmp: str(trained(tmp, fitting=2)),
-    "weight-sync-timeout": lambda _tmp: asyncio.run(fetched()),
+    "engine-cannot-wake": cannot_wake,
+    "weight-sync-timeout": lambda _tmp: asyncio.run(late()),
     "publish-timeout": lambda _tmp: asyncio.run(published()),
     "weights-damaged": damaged,
     "shared-memory-short": no_room,

@@ -15,6 +15,7 @@ from tetrad_cli.run_options import RunOptions
 from tetrad_config import MachineFacts, check_machine, load, plan
 from tetrad_reward.registry import load_grader
 from tetrad_rollout.engine.sglang.arguments import check_extra
+from tetrad_rollout.engine.sglang.start_report import started
 from tetrad_rollout.rendering import Renderer
 from tetrad_trajectories.checkpoint import write_manifest
 from tetrad_trajectories.dataset import Dataset
@@ -132,6 +133,17 @@ def engine_argument(_tmp: Path) -> str:
     return str(caught.value)
 
 
+def engine_memory(error: str) -> str:
+    """What stands in the log of a replica whose SGLang found too little memory."""
+
+    def start() -> None:
+        raise RuntimeError(error)
+
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - compared by the catalogue
+        started(start, share=0.2)
+    return str(caught.value)
+
+
 STARTING: Final[dict[str, Provocation]] = {
     "unknown-key": lambda _tmp: refused("trainer.train_batchsize=8"),
     "uneven-batch": lambda _tmp: refused("trainer.policy_mini_batch_size=5"),
@@ -154,4 +166,9 @@ STARTING: Final[dict[str, Provocation]] = {
     "broken-chat-template": lambda _tmp: rendered("{% for message in messages %}"),
     "unknown-environment": lambda _tmp: graded("gsm9k"),
     "unknown-engine-argument": engine_argument,
+    "engine-share-too-small": lambda _tmp: engine_memory(
+        "Loaded weights leave no GPU memory for the KV cache under --mem-fraction-static=0.2. "
+        "Raise --mem-fraction-static above 0.214 (minimum viable = 1 - available/pre = 0.2138)."
+    ),
+    "engine-gpu-full": lambda _tmp: engine_memory("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 is full."),
 }

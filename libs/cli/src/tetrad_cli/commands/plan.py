@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from tetrad_cli.run_options import RunOptions, add_run_options, parse_run_options
 
@@ -28,37 +27,20 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _print_plan(options: RunOptions) -> None:
-    from tetrad_config import check_machine, gpu_uses, load, num_parameters, plan, probe_machine, render, visible_gpus
-    from tetrad_config.model_size import linear_layers, num_adapter_parameters
+    from tetrad_cli.planned import planned
+    from tetrad_config import check_machine, gpu_uses, load, num_parameters, probe_machine, render, visible_gpus
     from tetrad_config.role_use import role_uses
 
     loaded = load(
         options.overrides, config_path=options.config_path, config_name=options.config_name, environ=os.environ
     )
     config = loaded.config
-    policy = config.trainer.policy.model
-    layers = linear_layers(policy.path)
-    planned = plan(
-        config,
-        count_rows(config.data.train_data),
-        num_validation_rows=count_rows(config.data.val_data),
-        parameters=num_parameters(policy.path),
-        adapter_parameters=None if layers is None else num_adapter_parameters(layers, policy.lora),
-    )
+    found = planned(config)
     critic_path = config.trainer.critic.model.path
     critic = None if critic_path is None else num_parameters(critic_path)
-    gpus = gpu_uses(config, planned, visible=visible_gpus(os.environ), critic_parameters=critic)
-    print(render(planned, gpus, role_uses(config, planned, critic_parameters=critic)))
+    gpus = gpu_uses(config, found, visible=visible_gpus(os.environ), critic_parameters=critic)
+    print(render(found, gpus, role_uses(config, found, critic_parameters=critic)))
     for notice in loaded.notices:
         print(f"note: {notice}")
     for refusal in check_machine(config, probe_machine(config, os.environ), origins=loaded.origins):
         print(f"this machine cannot run it: {refusal}")
-
-
-def count_rows(files: Sequence[str]) -> int | None:
-    """Return the rows of dataset files; None where one of them is not here."""
-    if not files or not all(Path(file).is_file() for file in files):
-        return None
-    from tetrad_trajectories.sources import open_source
-
-    return sum(len(open_source(Path(file))) for file in files)

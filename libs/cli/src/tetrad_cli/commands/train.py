@@ -55,6 +55,8 @@ def _check(options: RunOptions) -> int:
     from tetrad_cli.prepared import prepare
 
     prepared = prepare(options, environ=os.environ)
+    for line in prepared.disk.lines():
+        print(line)
     print(f"ok: {prepared.run_dir.name} can run here")
     return 0
 

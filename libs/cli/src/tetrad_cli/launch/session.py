@@ -206,7 +206,7 @@ class _Session:
             for line in last:
                 self.plan.announce(f"  {end.culprit} | {line}")
             for trouble in troubles_in([end.reason, *last]):
-                self.plan.announce(f"{trouble.title.lower()}: {trouble.fix} (tetrad explain {trouble.slug})")
+                self.plan.announce(trouble.advice())
             return end.code
         code = end.code or _drained_code(supervisor.instances)
         if code == ExitCode.OK and end.is_early and self.interruption is not None:

@@ -22,26 +22,31 @@ IMPOSSIBLE: Final = (
         title="A Ray worker crashes with an editable SGLang",
         elsewhere="`Failed to generate package metadata for sglang @ editable+…`; unset `RAY_RUNTIME_ENV_HOOK`",
         why="There is no Ray: services are processes of the installed environment. The variable may stay set.",
+        proof="tests/unit/cli/troubles/test_impossible.py::test_ray_is_neither_imported_nor_required_and_its_variable_may_stay_set",
     ),
     Impossible(
         title="A tokenizer without a pad token",
         elsewhere="`Asking to pad but the tokenizer does not have a padding token`",
         why="Nothing is padded by the tokenizer: rows are packed, or filled up with an id that no attention sees.",
+        proof="tests/unit/rollout/test_rendering.py::test_a_tokenizer_without_a_pad_token_renders_as_any_other",
     ),
     Impossible(
         title="A key that is accepted and does nothing",
         elsewhere="`ckpt_dir`, `lambda_`, `weight_sync_timeout` and `enable_lora` of the tutorial are read by nobody",
         why="They are honoured as aliases, and announced. A key without effect gets a note, an unknown one is refused.",
+        proof="tests/unit/config/test_loader.py::test_keys_without_effect_are_announced",
     ),
     Impossible(
         title="The weight sync waits for ever",
         elsewhere="no timeout around it; the run hangs",
         why="Every wait has a deadline: see [weight-sync-timeout](#weight-sync-timeout).",
+        proof="tests/unit/rollout/test_sync_deadline.py::test_chunks_that_stop_coming_are_named_at_the_deadline",
     ),
     Impossible(
         title="`from_pretrained` finds no weights in `global_step_N`",
         elsewhere="the folder has no weights file at that level",
         why="A checkpoint is a Hugging Face folder, with the trainer's state beside it.",
+        proof="tests/numerics/test_families.py::test_a_checkpoint_loads_as_the_family_and_holds_the_weights",
     ),
 )
 """What the tutorial and SkyRL's users meet, and Tetrad's cannot."""

@@ -32,11 +32,24 @@ RUNNING: Final = (
         code=ExitCode.ENVIRONMENT,
     ),
     Trouble(
+        slug="engine-cannot-wake",
+        title="An engine finds less free memory than it gave back",
+        says=r"needs [\d.]+ GiB \(\d+ bytes\) for .* are free on",
+        cause="Engine and learner take turns on one GPU. When the engine's turn came again, more was held there than "
+        "it had left: by the ranks' CUDA contexts and publishing buffers, or by another program. It tries again until "
+        "the memory is there.",
+        fix="Lower `generator.gpu_memory_utilization` by the share that is lacking, or end what else holds memory "
+        "there (`nvidia-smi` names it). Fewer samples at once (`generator.max_num_seqs`) make its graphs smaller.",
+        raised="tetrad_rollout.device_keeper:MemoryShortError",
+        when=When.RUNNING,
+    ),
+    Trouble(
         slug="weight-sync-timeout",
         title="An engine did not take new weights over in time",
         says=r"had not taken version \d+ over within|was not copied within|was not offered within",
-        cause="The message names the version, the phase (staging, committing, proving), the chunk or the collective's "
-        "bucket and rank, the replica and its peer. The engine is left out and tries again; the others go on.",
+        cause="The message names the version, the phase (staging, committing, proving), the replica and its peer; of a "
+        "transfer also the chunk, or the collective's bucket and ranks. The engine is left out and tries again; the "
+        "others go on.",
         fix="If the phase is slow and not stuck, raise `generator.weight_sync_timeout` (seconds). If it is stuck, look "
         "at the peer that is named; `tetrad why` says what the learner waits for.",
         raised="tetrad_rollout.weights.errors:SyncDeadlineError",

@@ -215,4 +215,31 @@ DATA: Final = (
         code=ExitCode.CONFIG,
     ),
 )
-STARTING: Final = (*RUN_FILE, *MACHINE, *FOLDERS, *DATA)
+ENGINE: Final = (
+    Trouble(
+        slug="engine-share-too-small",
+        title="An engine's share of the GPU leaves no room for its KV cache",
+        says=r"leave no GPU memory for the KV cache|Please try to increase --mem-fraction-static",
+        cause="`generator.gpu_memory_utilization` is the share of a GPU that SGLang takes for weights and KV cache "
+        "together (its `--mem-fraction-static`), and the weights alone fill it, or others hold memory there already.",
+        fix="Raise `generator.gpu_memory_utilization` to the value that the message names, or end what else holds "
+        "memory there. If that is more than 0.95: more GPUs for each engine "
+        "(`generator.inference_engine_tensor_parallel_size`), or a smaller model.",
+        raised="tetrad_rollout.engine.sglang.start_report:memory_fault",
+        when=When.START,
+        code=ExitCode.CONFIG,
+    ),
+    Trouble(
+        slug="engine-gpu-full",
+        title="The GPU was full before an engine had started",
+        says=r"the GPU was full before the engine had started",
+        cause="Beside weights and KV cache an engine needs memory for CUDA's context, its graphs and activations, and "
+        "others may hold some.",
+        fix="Lower `generator.gpu_memory_utilization` by 0.1, then `generator.max_num_seqs`, which the graphs are made "
+        "for; end what else holds memory there (`nvidia-smi` names it). `tetrad plan` prints who uses which GPU.",
+        raised="tetrad_rollout.engine.sglang.start_report:memory_fault",
+        when=When.START,
+        code=ExitCode.CONFIG,
+    ),
+)
+STARTING: Final = (*RUN_FILE, *MACHINE, *FOLDERS, *DATA, *ENGINE)

@@ -37,6 +37,10 @@ class Trouble:
         """Whether a message speaks of it."""
         return re.search(self.says, text) is not None
 
+    def advice(self) -> str:
+        """What is printed below the message that ended a run."""
+        return f"{self.title.lower()}: {self.fix} (tetrad explain {self.slug})"
+
     def lines(self) -> list[str]:
         """What is known of it, for a terminal."""
         end = "the run goes on" if self.code is None else f"exit code {self.code.value} ({self.code.blame})"
@@ -52,3 +56,5 @@ class Impossible:
     """How it shows there."""
     why: str
     """Why not here."""
+    proof: str
+    """Test that fails if it could: `path/of/test.py::name`."""

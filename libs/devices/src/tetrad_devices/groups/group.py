@@ -19,11 +19,18 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 from tetrad_devices.facts import uuid_of
 from tetrad_devices.groups.orders import Lines
 from tetrad_weights.group_orders import Form, Formed, Phase
-from tetrad_weights.group_sides import GLOO, INTERFACE, NCCL, buckets, interface_towards, steering
+from tetrad_weights.group_sides import (
+    GLOO,
+    INTERFACE,
+    NCCL,
+    RECEIVER,
+    SENDER,
+    buckets,
+    interface_towards,
+    steering,
+)
 from tetrad_wire.messages.groups import GroupSide
 
-SENDER: Final = 0
-RECEIVER: Final = 1
 SIZE: Final = 2
 _PATTERN: Final = 251
 """Prime, so that no block of the test looks like the next one."""

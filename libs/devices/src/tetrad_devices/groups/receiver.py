@@ -14,11 +14,11 @@ from typing import Final
 import torch
 
 from tetrad_devices.facts import index_of, memory_of, uuid_of
-from tetrad_devices.groups.group import RECEIVER, Group, device_of, side_of
+from tetrad_devices.groups.group import Group, device_of, side_of
 from tetrad_devices.groups.orders import Lines, open_lines
 from tetrad_devices.ring import DeviceRing
 from tetrad_weights.group_orders import Answer, Form, Moved, Order, Phase, Ready, Receive, ReceivePart
-from tetrad_weights.group_sides import GLOO
+from tetrad_weights.group_sides import GLOO, RECEIVER
 from tetrad_weights.ring import SegmentRing
 
 # What the engine may need in the next moment, beside what it holds.

@@ -13,11 +13,12 @@ import warnings
 import torch
 
 from tetrad_devices.facts import index_of
-from tetrad_devices.groups.group import SENDER, Group, device_of, side_of
+from tetrad_devices.groups.group import Group, device_of, side_of
 from tetrad_devices.groups.orders import open_lines
 from tetrad_devices.maps import DeviceMaps
 from tetrad_weights.attachments import Maps
 from tetrad_weights.group_orders import Answer, Form, Listen, Listening, Moved, Order, Phase, Ready, Send
+from tetrad_weights.group_sides import SENDER
 
 
 def main(backend: str, gpu: str = "") -> None:

@@ -21,7 +21,7 @@ from tetrad_telemetry.logs import get_logger
 from tetrad_transport import DeadlineError
 from tetrad_weights.errors import GroupBrokenError, GroupUnusableError
 from tetrad_weights.group_orders import Form, Formed, Moved, Receive, ReceivePart
-from tetrad_weights.group_sides import GLOO, NCCL, Bucket, buckets, child_environment, overridden
+from tetrad_weights.group_sides import GLOO, NCCL, RECEIVER, SENDER, Bucket, buckets, child_environment, overridden
 from tetrad_weights.owners import pid_space, this_process
 from tetrad_weights.sweeping import sweep
 from tetrad_wire import RemoteProtocolError
@@ -34,7 +34,7 @@ from tetrad_wire.messages.weights import SegmentHandle, VersionOffered
 RESEND_S: Final = 2.0
 # So that our own end, which knows the phase and the bucket, is the first to be late.
 SLACK_S: Final = 2.0
-PEER: Final = "the broadcaster"
+PEER: Final = f"the broadcaster (rank {SENDER} of the group)"
 
 T = TypeVar("T")
 TakePart = Callable[[Bucket, SegmentHandle], Awaitable[None]]
@@ -67,6 +67,8 @@ class Nccl:
         self._environ = dict(os.environ if environ is None else environ)
         self._attempts = itertools.count(1)
         self._receiver: GroupChild | None = None
+        self._last: GroupChild | None = None
+        """The newest one, also when it is killed: it knows what it was about."""
         self.link: Link | None = None
         """The group that versions can be sent in now; None without one."""
 
@@ -76,6 +78,7 @@ class Nccl:
         Each process may take `start_s` to be there: it loads torch. What they then do together, `limit_s`.
         """
         await self.end()
+        self._last = None
         began = time.monotonic()
         attempt = next(self._attempts)
         try:
@@ -132,6 +135,13 @@ class Nccl:
                 task.cancel()
             await asyncio.gather(receiving, following, return_exceptions=True)
 
+    @property
+    def progress(self) -> str:
+        """Where our end of the group is, or was when it was killed, and between which ranks; empty without one."""
+        if self._last is None:
+            return ""
+        return f"{self._last.at}, rank {SENDER} to rank {RECEIVER}"
+
     def ask_by(self, request: Request) -> None:
         """Ask the broadcaster this way from now on."""
         self._ask = request
@@ -152,7 +162,7 @@ class Nccl:
     async def _started(self, backend: str, attempt: int, *, timeout_s: float) -> GroupChild:
         for name, theirs in overridden(self._environ).items():
             log.warning("variable_overridden", variable=name, value=theirs, ours="0")
-        self._receiver = await GroupChild.start(
+        self._receiver = self._last = await GroupChild.start(
             "receiver",
             (backend, self._replica, f"{self._incarnation}-{attempt}"),
             peer=PEER,

@@ -130,6 +130,8 @@ class WeightReceiver:
         self._is_fetching = asyncio.Lock()
         self.at = ""
         """What the fetch under way waits for: of whom, by which transport."""
+        self._way: WeightTransport | None = None
+        self._broken: GroupBrokenError | None = None
         self.canary: Canary | None = None
         """What the learner said of the last version that was fetched."""
 
@@ -157,6 +159,13 @@ class WeightReceiver:
                 # Also where the offer is still on its way: it would stand until its deadline.
                 self._release(version, manifest, error=sys.exception())
             return manifest
+
+    @property
+    def progress(self) -> str:
+        """How far it is with that: bucket or chunk, and ranks; and where a group broke in this fetch before."""
+        filler = self._fillers.get(self._way) if self._way is not None else None
+        so_far = self._nccl.progress if self._way is WeightTransport.NCCL else filler.progress if filler else ""
+        return "".join(f": {part}" for part in (so_far, f"after {self._broken}" if self._broken else "") if part)
 
     def use(self, connection: Connection) -> None:
         """Ask another broadcaster from the next fetch on; it knows no group of ours, and says so."""
@@ -192,6 +201,7 @@ class WeightReceiver:
     ) -> Manifest:
         left = [way for way in self._usable if on_device is not None or way is not WeightTransport.CUDA_IPC]
         self._passed_over.clear()
+        self._broken = None
         num_broken = 0
         while True:
             way = WeightTransport.NCCL
@@ -208,6 +218,7 @@ class WeightReceiver:
                 self._pass_over(way, left, error)
             except GroupBrokenError as error:
                 num_broken += 1
+                self._broken = error
                 self._statistics.num_groups_broken += 1
                 log.warning("group_broken", peer=error.peer, at=error.at, seconds=error.seconds, reason=error.reason)
                 if num_broken == MAX_GROUPS:
@@ -225,7 +236,7 @@ class WeightReceiver:
 
     async def _form_group(self) -> None:
         limit_s = self._timeout_s * GROUP_SHARE
-        self.at = "making a process group with the broadcaster"
+        self.at, self._way = "making a process group with the broadcaster", WeightTransport.NCCL
         link = await self._nccl.form(is_on_gpu=bool(self._gpu), start_s=self._timeout_s, limit_s=limit_s)
         self._statistics.group_bytes_per_s = link.bytes_per_s
 
@@ -242,6 +253,7 @@ class WeightReceiver:
         started = time.monotonic()
         num_mb = offer.manifest.num_bytes / 1e6
         self.at = f"receiving {num_mb:.1f} MB from the broadcaster by {offer.transport.value}"
+        self._way = offer.transport
         self._statistics.last_receive_s = 0.0
         limit = min(deadline, started + self._timeout_s * GROUP_SHARE)
         if offer.transport is WeightTransport.NCCL and is_in_place:
@@ -285,7 +297,7 @@ class WeightReceiver:
         reason = "no answer"
         attempt = 0
         while True:
-            self.at = f"asking the broadcaster for it ({reason})"
+            self.at, self._way = f"asking the broadcaster for it ({reason})", None
             try:
                 reply = await self._ask(version, transports, timeout_s=deadline - time.monotonic())
             except DeadlineError:

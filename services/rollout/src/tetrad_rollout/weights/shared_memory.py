@@ -21,6 +21,11 @@ class SharedMemory:
         self._num_threads = num_threads
         self._maps = Maps()
 
+    @property
+    def progress(self) -> str:
+        """Not known: it is one copy, by several threads."""
+        return ""
+
     async def prove(self, offer: VersionOffered) -> None:
         """Read the segment's nonce back: its name alone proves no common memory."""
         await in_thread(self._thread, lambda: self._maps.prove(_segment(offer)))

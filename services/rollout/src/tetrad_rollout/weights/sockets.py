@@ -52,6 +52,12 @@ class Sockets:
         self._incarnation = incarnation
         self._chunk_bytes = chunk_bytes
         self._resend_s = resend_s
+        self._num_written = self._num_chunks = 0
+
+    @property
+    def progress(self) -> str:
+        """The chunk that is waited for or written: `chunk 3 of 16`."""
+        return f"chunk {min(self._num_written + 1, self._num_chunks)} of {self._num_chunks}"
 
     async def prove(self, offer: VersionOffered) -> None:
         """Nothing to prove: the offer came the way that the chunks will come."""
@@ -59,6 +65,7 @@ class Sockets:
     async def fill(self, offer: VersionOffered, buffer: Bytes, *, deadline: float) -> None:
         """Ask for every chunk in order; raise TransferBrokenError or VersionSupersededError where one is refused."""
         writer = VersionWriter(offer.manifest, buffer)
+        self._num_written, self._num_chunks = 0, -(-offer.manifest.num_bytes // self._chunk_bytes)
         asking: deque[asyncio.Task[VersionChunk]] = deque()
         try:
             for question in self._questions(offer):
@@ -78,6 +85,7 @@ class Sockets:
 
     async def _write(self, writer: VersionWriter, chunk: VersionChunk) -> None:
         await in_thread(self._thread, partial(writer.write, chunk.offset, chunk.data))
+        self._num_written += 1
 
     def _questions(self, offer: VersionOffered) -> Iterator[PullChunk]:
         num_bytes = offer.manifest.num_bytes
@@ -94,8 +102,7 @@ class Sockets:
         try:
             reply = await self._request(question, timeout_s=timeout_s, resend_s=self._resend_s)
         except DeadlineError:
-            num_chunks = -(-offer.manifest.num_bytes // self._chunk_bytes)
-            at = f"chunk {question.offset // self._chunk_bytes + 1} of {num_chunks} over a socket"
+            at = f"chunk {question.offset // self._chunk_bytes + 1} of {self._num_chunks} over a socket"
             raise FetchDeadlineError(version=offer.version, limit_s=offer.deadline_s, at=at) from None
         match reply:
             case VersionChunk() if _is_answer(reply, question):

@@ -26,6 +26,11 @@ class Request(Protocol):
 class Filler(Protocol):
     """One transport. For one fetch at a time."""
 
+    @property
+    def progress(self) -> str:
+        """How far a fill under way is, in words; empty where that is not known."""
+        ...
+
     async def prove(self, offer: VersionOffered) -> None:
         """Raise TransportUnusableError unless what the offer points at can be reached from here."""
         ...

@@ -7,6 +7,7 @@ held_…      digests of that, over all GPUs of the engine
 samples     one sample's course: submitted, cut, resubmitted, ended
 memory      given back and taken back by tag
 engine      the `Engine` protocol on top of them
+start_report  what stopped a scheduler's start, as far as it was memory; no import of sglang
 starting    both of them for a replica
 weights     stage, commit, probe
 """

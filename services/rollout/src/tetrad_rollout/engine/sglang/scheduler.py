@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tetrad_rollout.engine.sglang.flat_loader import FlatLoader
 from tetrad_rollout.engine.sglang.held_digests import digests_of
 from tetrad_rollout.engine.sglang.held_shards import TorchGroup, digests_over
+from tetrad_rollout.engine.sglang.start_report import reporting
 from tetrad_runtime.garbage import settle
 from tetrad_runtime.orphans import follow_parent
 
@@ -39,7 +40,8 @@ class TellingScheduler(sglang_scheduler.Scheduler):  # type: ignore[misc]  # sgl
     """SGLang's scheduler, which also answers what it holds, and loads a version at once."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
+        with reporting():
+            super().__init__(*arguments, **keywords)
         runner = self.tp_worker.model_runner
         self._parameters = HeldParameters(runner.model)
         theirs = runner._update_weights_from_flattened_bucket

@@ -1,0 +1,35 @@
+"""A run's plan with what lies on this machine: rows of its files, parameters of its model. Starts and loads nothing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tetrad_config import Plan, RunConfig, num_parameters, plan
+from tetrad_config.known_shapes import estimated_layers
+from tetrad_config.model_size import linear_layers, num_adapter_parameters
+
+
+def planned(config: RunConfig) -> Plan:
+    """Work the run out; raises what `plan` does, and DatasetError for a file that cannot be read."""
+    policy = config.trainer.policy.model
+    parameters = num_parameters(policy.path)
+    layers = linear_layers(policy.path)
+    is_estimate = layers is None and policy.lora.rank > 0
+    if is_estimate:
+        layers = estimated_layers(policy.path, parameters=parameters)
+    return plan(
+        config,
+        count_rows(config.data.train_data),
+        num_validation_rows=count_rows(config.data.val_data),
+        parameters=parameters,
+        adapter_parameters=None if layers is None else num_adapter_parameters(layers, policy.lora),
+        is_estimate=is_estimate and layers is not None,
+    )
+
+
+def count_rows(files: Sequence[str]) -> int | None:
+    """Return the rows of dataset files; None where one of them is not here."""
+    if not files or not all(Path(file).is_file() for file in files):
+        return None
+    from tetrad_trajectories.sources import num_records
+
+    return sum(num_records(Path(file)) for file in files)
