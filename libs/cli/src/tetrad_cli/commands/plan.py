@@ -51,6 +51,8 @@ def _print_plan(options: RunOptions) -> None:
     print(render(planned, gpus, role_uses(config, planned, critic_parameters=critic)))
     for notice in loaded.notices:
         print(f"note: {notice}")
+    for file in empty_files(config.data.train_data):
+        print(f"note: {file} of data.train_data has no rows; the run trains on the other files")
     for refusal in check_machine(config, probe_machine(config, os.environ), origins=loaded.origins):
         print(f"this machine cannot run it: {refusal}")
 
@@ -59,6 +61,16 @@ def count_rows(files: Sequence[str]) -> int | None:
     """Return the rows of dataset files; None where one of them is not here."""
     if not files or not all(Path(file).is_file() for file in files):
         return None
+    return sum(map(_num_rows, files))
+
+
+def empty_files(files: Sequence[str]) -> list[str]:
+    """Return the files that are here and have no row, where others have some."""
+    empty = [file for file in files if Path(file).is_file() and _num_rows(file) == 0]
+    return empty if len(empty) < len(files) else []
+
+
+def _num_rows(file: str) -> int:
     from tetrad_trajectories.sources import open_source
 
-    return sum(len(open_source(Path(file))) for file in files)
+    return len(open_source(Path(file)))
