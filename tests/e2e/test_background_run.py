@@ -39,6 +39,10 @@ def grade(response: str, ground_truth: str | None) -> float:
 '''
 
 
+# What a rollout asks the broadcaster for before it trusts the link to it, and a version of the weights.
+PROVED_BYTES = (4 << 20) + 1_714_688
+
+
 class Operator:
     """Somebody in the folder of a run, with the command at hand."""
 
@@ -104,6 +108,7 @@ def test_an_operators_day(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) ->
         "trainer.ckpt_interval=-1",
         "generator.deterministic=false",
         "generator.lease_progress_timeout=60",
+        "generator.weight_sync_timeout=60",
         "reward.grade_timeout=60",
         "trainer.algorithm.dynamic_sampling.type=filter",
         "trainer.algorithm.dynamic_sampling.max_sample_batches=-1",
@@ -181,9 +186,12 @@ def _wait_for_rows(operator: Operator) -> None:
 
 def _wait_for_a_slow_transfer(operator: Operator) -> None:
     """Everybody is alive and says so; only the bytes take their time."""
-    with slowed(path_for(operator.run.run_dir, os.environ) / "broadcaster", pause_s=0.2) as connection:
-        # Whoever starts anew connects anew.
+    with slowed(path_for(operator.run.run_dir, os.environ) / "broadcaster") as connection:
+        # Whoever starts anew connects anew, and proves its link before it is slow.
         operator.run.signal("rollout-0", signal.SIGKILL)
+        operator.until(lambda _answer: connection.num_bytes > PROVED_BYTES, "rollout behind the slow connection")
+        operator.until_trained()
+        connection.pause_s = 0.02
         slow = operator.until(lambda answer: "has been staging for" in answer["sentence"], "slow transfer")
         assert (slow["reason"], slow["on"]) == ("weights", "rollout-0")
         assert "a rollout to run the newest weights (the only one does not): rollout-0 has been" in slow["sentence"]

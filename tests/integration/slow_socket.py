@@ -67,10 +67,9 @@ class SlowSocket:
 
 
 @contextlib.contextmanager
-def slowed(path: Path, *, pause_s: float) -> Iterator[SlowSocket]:
-    """The socket of a service, slow within the block."""
+def slowed(path: Path) -> Iterator[SlowSocket]:
+    """The socket of a service, which can be made slow within the block."""
     slow = SlowSocket(path)
-    slow.pause_s = pause_s
     slow.open()
     try:
         yield slow
