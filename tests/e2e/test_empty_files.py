@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
 def test_a_run_without_a_row_ends_at_once_and_tetrad_why_names_the_files(make_run: MakeRun) -> None:
     run = make_run("data.train_data=[first.jsonl,second.jsonl]")
-    run.folder.mkdir()
+    run.folder.mkdir(exist_ok=True)
     for name in ("first.jsonl", "second.jsonl"):
         (run.folder / name).touch()
 

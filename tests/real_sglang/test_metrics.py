@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from unit.rollout.engine_builders import a_request
 from tetrad_rollout.engine.sglang.engine import SglangEngine
 from tetrad_rollout.engine.sglang.server import Server
 from tetrad_rollout.engine.sglang.weights import ServedWeights
+
+NAMES = Path(__file__).parents[2] / "tools" / "boards" / "sglang_names.py"
+# A prefix that several requests share, and a few tokens each: what the scheduler's gauges and latencies need.
+NUM_REQUESTS = 4
 
 pytestmark = [pytest.mark.sglang, pytest.mark.asyncio(loop_scope="session")]
 
@@ -33,3 +38,18 @@ async def test_tokens_are_counted_and_the_schedulers_gauges_are_there(folder: Pa
     assert after["sglang:generation_tokens_total"] - before == sum(len(sample.token_ids) for sample in samples)
     assert "sglang:num_running_reqs" in after
     assert all(name.startswith("sglang") for name in after)
+
+
+async def test_every_metric_that_a_board_asks_for_is_on_the_page_after_traffic(folder: Path, server: Server) -> None:
+    settings = settings_of(folder)
+    engine = SglangEngine(
+        server, ServedWeights(server, settings=settings, is_on_gpu=IS_ON_GPU), settings=settings, decode=None
+    )
+    kinds: dict[str, str] = runpy.run_path(str(NAMES))["SGLANG_KINDS"]
+
+    for _round in range(2):
+        await engine.generate(a_request(seeds=range(NUM_REQUESTS), max_new_tokens=9, ignore_eos=True))
+
+    families = {one.name: one for one in text_string_to_metric_families(engine.exported_metrics().decode())}
+    assert {name: families[name].type for name in kinds if name in families} == kinds
+    assert all(families[name].samples for name in kinds)
