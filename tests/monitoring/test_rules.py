@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from programs import needs_program
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -15,9 +16,7 @@ BRANCHES = Path(__file__).with_name("alert_branches.test.yml")
 REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
 METRIC = re.compile(r"(?<![:\w])tetrad_\w+")
 
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool is not installed: apt-get install prometheus"
-)
+needs_promtool = needs_program("promtool", package="prometheus")
 
 
 def rules(name: str) -> list[dict[str, object]]:

@@ -213,7 +213,9 @@ async def test_what_a_verdict_costs_is_told_by_its_worker_and_stands_among_the_m
     assert 'tetrad_reward_judge_duration_seconds_count{reward_fn="judge"} 1.0' in page
 
 
-@pytest.mark.parametrize("usage", [None, "many", {"prompt_tokens": "7"}, {"prompt_tokens": -1}, {"prompt_tokens": 1e99}])
+@pytest.mark.parametrize(
+    "usage", [None, "many", {"prompt_tokens": "7"}, {"prompt_tokens": -1}, {"prompt_tokens": 1e99}]
+)
 def test_a_server_that_does_not_count_costs_no_grade(server, usage):
     server.answers = [completion("### Final Score: 1", usage=usage)]
 

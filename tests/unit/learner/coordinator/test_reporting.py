@@ -66,9 +66,7 @@ def test_dropped_groups_are_counted_by_reason() -> None:
 def test_a_run_that_goes_on_shows_the_checkpoint_that_it_has() -> None:
     metrics = Metrics("learner", version="1")
 
-    Reporting(
-        metrics, [], samples_per_step=8, steps_per_epoch=4, tables=SampleTables(interval=0), checkpoint_step=40
-    )
+    Reporting(metrics, [], samples_per_step=8, steps_per_epoch=4, tables=SampleTables(interval=0), checkpoint_step=40)
 
     assert "tetrad_learner_last_checkpoint_step 40.0" in metrics.render().decode()
 
