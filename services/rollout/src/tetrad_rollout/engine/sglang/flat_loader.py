@@ -79,7 +79,7 @@ class Route:
             sources = sources_of(flat, self._described, self._targets)
         else:
             typed = as_type(flat, self._targets[0].dtype)
-            sources = list(typed.split([*self._cuts, typed.numel() - sum(self._cuts)])[1::2])
+            sources = list(torch.split(typed, [*self._cuts, typed.numel() - sum(self._cuts)])[1::2])
         torch._foreach_copy_(self._targets, sources)
 
 
