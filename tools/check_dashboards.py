@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,29 +113,43 @@ def checked(prometheus: Prometheus, span: Span) -> tuple[list[str], dict[str, li
     for name, board in read_boards().items():
         drawn[name] = []
         for panel in panels_of(name, board):
-            lines, problems = answers(prometheus, panel, span)
+            answer = answers(prometheus, panel, span)
             reason = EMPTY_ON_A_CPU.get((panel.board, panel.row), "")
-            faults += [] if reason else problems
-            drawn[name].append(Drawn(panel, lines, reason))
+            faults += faults_of(answer, may_be_empty=bool(reason))
+            drawn[name].append(Drawn(panel, answer.lines, reason))
         for annotation in board["annotations"]["list"]:
             faults += _annotation_faults(prometheus, name, annotation, span)
     return faults, drawn
 
 
-def answers(prometheus: Prometheus, panel: Shown, span: Span) -> tuple[list[tuple[str, Line]], list[str]]:
-    """The series of a panel with their legends, and what is wrong with its queries."""
-    shown: list[tuple[str, Line]] = []
-    problems: list[str] = []
+@dataclass(slots=True)
+class Answer:
+    """What a panel shows, and what is wrong with its queries."""
+
+    lines: list[tuple[str, Line]] = field(default_factory=list)
+    """With their legends."""
+    errors: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+
+
+def answers(prometheus: Prometheus, panel: Shown, span: Span) -> Answer:
+    """Ask what a panel asks."""
+    answer = Answer()
     for target in panel.targets:
         try:
             lines = prometheus.ask(target["expr"], run=RUN, begin=span.begin, end=span.end, step_s=STEP_S)
         except AskingError as error:
-            problems.append(f"{panel.name}: {error}")
+            answer.errors.append(f"{panel.name}: {error}")
             continue
         if not any(line.has_data for line in lines):
-            problems.append(f"{panel.name}: no data for {target['expr']}")
-        shown += [(legend(target["legendFormat"], line.labels), line) for line in lines]
-    return shown, problems
+            answer.empty.append(f"{panel.name}: no data for {target['expr']}")
+        answer.lines += [(legend(target["legendFormat"], line.labels), line) for line in lines]
+    return answer
+
+
+def faults_of(answer: Answer, *, may_be_empty: bool) -> list[str]:
+    """What counts against a panel: a query that Prometheus refuses always does."""
+    return answer.errors + ([] if may_be_empty else answer.empty)
 
 
 def _annotation_faults(prometheus: Prometheus, name: str, annotation: Mapping[str, Any], span: Span) -> Sequence[str]:

@@ -60,6 +60,40 @@ ADDED: Final[Mapping[str, str]] = {
 """What batches, clocks and evaluations add to the records."""
 
 RENAMED: Final[Mapping[str, tuple[str, str]]] = {
+    "GenAI conventions: duration and token usage of a judge's calls": (
+        "`tetrad_reward_judge_duration_seconds`, `tetrad_reward_judge_tokens_total`",
+        "`gen_ai_client_operation_duration_seconds` and `gen_ai_client_token_usage` are not final; a grader has one "
+        "judge, so `reward_fn` stands for provider and model",
+    ),
+    "grades that failed by crash, invalid result, sandbox, judge": (
+        "`tetrad_reward_failures_total`, reasons `timeout`, `crashed`, `refused`",
+        "whose fault it was is seen by `reward_fn`; a grade's outcome is one of the protocol's",
+    ),
+    "pause, transfer, load, flush and resume of a weight update": (
+        "`tetrad_rollout_weight_update_duration_seconds`, phases `stage`, `commit`, `prove`",
+        "the transfer is staged while the engine serves; pause, load, flush and resume are one commit",
+    ),
+    "phases wait and eval of a step": (
+        "`tetrad_learner_phase_duration_seconds`, phases `generate` and `evaluate`",
+        "what is waited for has a metric of its own, `tetrad_learner_wait_seconds`",
+    ),
+    "sends that failed as unreachable or by timeout": (
+        "`tetrad_zmq_send_failures_total`, reasons `gone` and `full`",
+        "no send waits: where a peer takes nothing for long, its queue is full",
+    ),
+    "messages that failed to authenticate": (
+        "`tetrad_zmq_refusals_total`",
+        "they never come to be decoded; one reason for each way to be refused",
+    ),
+    "finish reason abort": ("`tetrad_rollout_samples_total`, `aborted`", "as the wire says it"),
+    "transports ipc and zmq": (
+        "`cuda_ipc` and `shared_memory`; `socket`",
+        "handles of a GPU and memory of a host are two ways",
+    ),
+    "engines that are lost": (
+        "`tetrad_broadcast_subscribers`, state `quarantined`",
+        "who has left is no subscriber; `tetrad_supervisor_instances` counts who should be there",
+    ),
     "memory of CUDA": ("`tetrad_learner_memory_bytes`", "the same name where there is no GPU: then it is the host's"),
     "staleness in versions": ("`tetrad_learner_sample_staleness_steps`", "a version may be minted twice for one step"),
     "padding tokens": ("–", "rows are packed: there is none"),

@@ -1,11 +1,12 @@
 """`tetrad up`, `status`, `watch`, `why`, `scale`, `logs` and `down` on the real services, as an operator uses them.
 
 One run for all of it: what it waits for is brought about by a grader that holds its grades while a file is there, by
-rewards that are all equal while another is, and by processes that are frozen.
+rewards that are all equal while another is, by processes that are frozen, and by a connection that trickles.
 """
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 import pytest
 from chaos.run_under_test import MakeRun, RunUnderTest
+from integration.slow_socket import slowed
 
 from tetrad_cli.launch.runtime_dir import path_for
 
@@ -39,6 +41,10 @@ def grade(response: str, ground_truth: str | None) -> float:
         time.sleep(0.02)
     return 1.0 if (FOLDER / "flat").exists() else random.random()
 '''
+
+
+# What a rollout asks the broadcaster for before it trusts the link to it, and a version of the weights.
+PROVED_BYTES = (4 << 20) + 1_714_688
 
 
 class Operator:
@@ -98,24 +104,35 @@ def _leases(run: RunUnderTest, replica: str) -> int:
     return run.leases_by_replica().get(replica, 0)
 
 
-def test_an_operators_day(make_run: MakeRun) -> None:
+def test_an_operators_day(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As engines on another host have their weights: over a connection, which can be slow.
+    monkeypatch.setenv("TETRAD_WEIGHT_TRANSPORT", "socket")
     run = make_run(
         "trainer.max_steps=5000",
         "trainer.ckpt_interval=-1",
         "generator.deterministic=false",
         "generator.lease_progress_timeout=60",
+        "generator.weight_sync_timeout=60",
         "reward.grade_timeout=60",
         "trainer.algorithm.dynamic_sampling.type=filter",
         "trainer.algorithm.dynamic_sampling.max_sample_batches=-1",
     )
     operator = Operator(run)
-    operator.tetrad("up", *run.overrides, f"reward.implementation={run.folder}/reward.py:grade")
+    (run.folder / "empty.jsonl").touch()
+    operator.tetrad(
+        "up",
+        *run.overrides,
+        f"reward.implementation={run.folder}/reward.py:grade",
+        f"data.train_data=['${{tetrad.asset:demo/train.jsonl}}',{run.folder}/empty.jsonl]",
+    )
 
     _see(operator)
+    _hear_of_an_empty_file(operator)
     _scale(operator)
     _wait_for_grades_and_a_frozen_engine(operator)
     _wait_for_rows(operator)
     _wait_for_a_slow_transfer(operator)
+    _wait_for_a_frozen_broadcaster(operator)
     _take_down(operator)
 
 
@@ -174,6 +191,12 @@ def _until_seen(operator: Operator, condition: Callable[[dict[str, Any]], bool])
     return status
 
 
+def _hear_of_an_empty_file(operator: Operator) -> None:
+    """The run goes on with the other one."""
+    operator.until_logged("training_file_empty", "empty.jsonl")
+    assert operator.why()["num_steps"] == 5000
+
+
 def _scale(operator: Operator) -> None:
     status = json.loads(operator.tetrad("status", "--json"))
     assert {row["instance"]["name"]: row["ready"] for row in status["rows"]}["learner"] == "yes"
@@ -222,6 +245,32 @@ def _wait_for_rows(operator: Operator) -> None:
 
 
 def _wait_for_a_slow_transfer(operator: Operator) -> None:
+    """Everybody is alive and says so; only the bytes take their time."""
+    with slowed(path_for(operator.run.run_dir, os.environ) / "broadcaster") as connection:
+        # Whoever starts anew connects anew, and proves its link before it is slow.
+        operator.run.signal("rollout-0", signal.SIGKILL)
+        operator.until(lambda _answer: connection.num_bytes > PROVED_BYTES, "rollout behind the slow connection")
+        operator.until_trained()
+        connection.pause_s = 0.02
+        slow = operator.until(lambda answer: "has been staging for" in answer["sentence"], "slow transfer")
+        assert (slow["reason"], slow["on"]) == ("weights", "rollout-0")
+        assert "a rollout to run the newest weights (the only one does not): rollout-0 has been" in slow["sentence"]
+        passed = connection.num_bytes
+        longer = operator.until(lambda answer: _staging_s(answer) >= _staging_s(slow) + 2, "longer transfer")
+        assert (longer["rollouts"]["rollout-0"]["phase"], longer["on"]) == ("staging", "rollout-0")
+        assert connection.num_bytes > passed
+        assert "rollout-0 has been staging for" in operator.tetrad("why")
+        connection.pause_s = 0.0
+        operator.until_trained()
+
+
+def _staging_s(answer: dict[str, Any]) -> float:
+    """For how long a rollout has been staging, by the sentence; 0 where none is named."""
+    found = re.search(r"has been staging for ([\d.]+) s", answer["sentence"])
+    return float(found[1]) if found else 0.0
+
+
+def _wait_for_a_frozen_broadcaster(operator: Operator) -> None:
     """Also long enough to be unusual."""
     operator.run.signal("broadcaster", signal.SIGSTOP)
     slow = operator.until(lambda answer: answer["on"] == "broadcaster", "wait for the broadcaster")

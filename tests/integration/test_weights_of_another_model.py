@@ -44,6 +44,8 @@ async def test_an_engine_gives_up_with_a_configuration_fault_after_a_few_attempt
     assert asyncio.get_running_loop().time() - began >= 0.5 + 1.0
     failed = 'tetrad_rollout_weight_updates_total{outcome="failed"}'
     assert f"{failed} {MAX_MISFITS}.0" in metrics.render().decode()
+    reasons = 'tetrad_rollout_weight_update_failures_total{reason="layout"}'
+    assert f"{reasons} {MAX_MISFITS}.0" in metrics.render().decode()
 
 
 def a_keeper(site: Site, engine: ThreadedEngine, metrics: Metrics) -> WeightKeeper:

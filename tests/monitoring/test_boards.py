@@ -2,10 +2,13 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +24,7 @@ class Tools:
     """The package of the boards, which is not installed."""
 
     asking: ModuleType
+    checking: ModuleType
     files: ModuleType
     lint: ModuleType
     kinds: dict[str, str]
@@ -31,7 +35,8 @@ class Tools:
 def tools() -> Iterator[Tools]:
     sys.path.insert(0, str(TOOLS))
     asking, files, lint = (import_module(f"boards.{name}") for name in ("asking", "files", "lint"))
-    yield Tools(asking, files, lint, import_module("lint_dashboards").metric_kinds())
+    checking = import_module("check_dashboards")
+    yield Tools(asking, checking, files, lint, import_module("lint_dashboards").metric_kinds())
     sys.path.remove(str(TOOLS))
 
 
@@ -99,6 +104,10 @@ def _broken(panel, target, annotation, board, fault):
             target["expr"] = 'rate(tetrad_learner_leases{run=~"$run"}[$__rate_interval])'
         case "unknown":
             target["expr"] = 'tetrad_learner_stepz_total{run=~"$run"}'
+        case "sglang":
+            target["expr"] = 'sglang:token_usages{run=~"$run"}'
+        case "sglang gauge":
+            target["expr"] = 'rate(sglang:num_running_reqs{run=~"$run"}[$__rate_interval])'
         case "legend":
             target["legendFormat"] = ""
         case "annotation":
@@ -117,6 +126,8 @@ def _broken(panel, target, annotation, board, fault):
         ("range", "the range must be [$__rate_interval]"),
         ("gauge", "rate of tetrad_learner_leases, which is a gauge"),
         ("unknown", "no service makes tetrad_learner_stepz_total"),
+        ("sglang", "no SGLang (see boards/sglang_names.py) makes sglang:token_usages"),
+        ("sglang gauge", "rate of sglang:num_running_reqs, which is a gauge"),
         ("legend", "has no legend"),
         ("annotation", 'up must be selected by run=~"$run"'),
     ],
@@ -140,3 +151,57 @@ def test_what_is_not_a_number_is_no_data(tools):
     line = tools.asking.Line({}, (0.0, 5.0), (float("nan"), float("nan")))
 
     assert not line.has_data
+
+
+class SaysSo(BaseHTTPRequestHandler):
+    """Answers each question with what the server was given."""
+
+    def do_GET(self):
+        status, body = self.server.answer
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_args):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "board", "row", "said"),
+    [
+        ((400, {"status": "error", "error": "unknown function"}), "rollout", "SGLang", "unknown function"),
+        ((400, {"status": "error", "error": "unknown function"}), "overview", "", "unknown function"),
+        ((200, {"data": {"result": []}}), "rollout", "SGLang", None),
+        ((200, {"data": {"result": []}}), "overview", "", "no data for up"),
+    ],
+)
+def test_where_a_row_may_be_empty_no_data_is_forgiven_and_an_error_is_not(tools, answer, board, row, said):
+    panel = tools.files.Shown(board, row, {"title": "t", "targets": [{"expr": "up", "legendFormat": "l"}]})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SaysSo)
+    server.answer = answer
+    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    serving.start()
+
+    try:
+        asked = tools.asking.Prometheus(f"http://127.0.0.1:{server.server_port}")
+        answered = tools.checking.answers(asked, panel, tools.checking.Span(0.0, 1.0))
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+    may_be_empty = (board, row) in tools.files.EMPTY_ON_A_CPU
+    faults = tools.checking.faults_of(answered, may_be_empty=may_be_empty)
+    assert [said in fault for fault in faults] == ([True] if said else [])
+
+
+def test_the_names_of_sglang_are_those_that_boards_ask_for(tools):
+    """No more, so that each is looked for on the page of the real one."""
+    asked = set()
+    for name, board in tools.files.read_boards().items():
+        for panel in tools.files.panels_of(name, board):
+            for target in panel.targets:
+                asked |= set(re.findall(r"sglang:\w+", target["expr"]))
+
+    kinds = import_module("boards.sglang_names").SGLANG_KINDS
+    assert {tools.lint.PARTS.sub("", one) for one in asked} == set(kinds)

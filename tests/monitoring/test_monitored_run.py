@@ -1,7 +1,6 @@
 """A real Prometheus beside a real run: what it scrapes follows the run, and what it has can be asked for."""
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 from chaos.run_under_test import MakeRun, RunUnderTest
+from programs import needs_program
 
 from tetrad_cli.launch.proc import RUN_MARK, marked
 
@@ -22,9 +22,7 @@ PROCESSES = {"launcher", "learner", "broadcaster", "reward-0", "rollout-0"}
 pytestmark = [
     pytest.mark.live,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(
-        shutil.which("prometheus") is None, reason="Prometheus is not installed: apt-get install prometheus"
-    ),
+    needs_program("prometheus", package="prometheus"),
 ]
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from programs import needs_program
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 CASES = Path(__file__).with_name("alerts.test.yml")
+BRANCHES = Path(__file__).with_name("alert_branches.test.yml")
 REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
 METRIC = re.compile(r"(?<![:\w])tetrad_\w+")
 
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool is not installed: apt-get install prometheus"
-)
+needs_promtool = needs_program("promtool", package="prometheus")
 
 
 def rules(name: str) -> list[dict[str, object]]:
@@ -39,6 +39,15 @@ def test_prometheus_accepts_its_configuration():
 
 
 @needs_promtool
+def test_prometheus_accepts_the_configuration_for_containers(tmp_path):
+    """It names its rules as they lie in the container: beside it."""
+    shutil.copy2(ROOT / "deploy" / "compose" / "prometheus.yml", tmp_path)
+    shutil.copytree(PROMETHEUS / "rules", tmp_path / "rules")
+
+    promtool("check", "config", str(tmp_path / "prometheus.yml"))
+
+
+@needs_promtool
 def test_prometheus_accepts_the_rules():
     promtool("check", "rules", *map(str, sorted((PROMETHEUS / "rules").glob("*.yml"))))
 
@@ -46,6 +55,11 @@ def test_prometheus_accepts_the_rules():
 @needs_promtool
 def test_every_alert_fires_and_is_quiet_as_its_cases_say():
     promtool("test", "rules", str(CASES))
+
+
+@needs_promtool
+def test_every_branch_of_an_alert_fires_and_is_quiet_as_its_cases_say():
+    promtool("test", "rules", str(BRANCHES))
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])

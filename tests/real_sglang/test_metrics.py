@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,13 @@ from sglang_site.builders import IS_ON_GPU
 from sglang_site.servers import settings_of
 from unit.rollout.engine_builders import a_request
 
-from tetrad_rollout.engine.sglang.engine import SglangEngine
+from tetrad_rollout.engine.sglang.engine import REPORT_EVERY, SglangEngine
 from tetrad_rollout.engine.sglang.server import Server
 from tetrad_rollout.engine.sglang.weights import ServedWeights
+
+NAMES = Path(__file__).parents[2] / "tools" / "boards" / "sglang_names.py"
+# The time between tokens is seen from one report of a sample to the next.
+LONG = 3 * REPORT_EVERY
 
 pytestmark = [pytest.mark.sglang, pytest.mark.asyncio(loop_scope="session")]
 
@@ -33,3 +38,19 @@ async def test_tokens_are_counted_and_the_schedulers_gauges_are_there(folder: Pa
     assert after["sglang:generation_tokens_total"] - before == sum(len(sample.token_ids) for sample in samples)
     assert "sglang:num_running_reqs" in after
     assert all(name.startswith("sglang") for name in after)
+
+
+async def test_every_metric_that_a_board_asks_for_is_on_the_page_after_traffic(folder: Path, server: Server) -> None:
+    settings = settings_of(folder)
+    engine = SglangEngine(
+        server, ServedWeights(server, settings=settings, is_on_gpu=IS_ON_GPU), settings=settings, decode=None
+    )
+    kinds: dict[str, str] = runpy.run_path(str(NAMES))["SGLANG_KINDS"]
+
+    await engine.generate(a_request(seeds=range(2), max_new_tokens=LONG, ignore_eos=True))
+
+    families = {one.name: one for one in text_string_to_metric_families(engine.exported_metrics().decode())}
+    assert {name: families[name].type for name in kinds if name in families} == kinds
+    observed = {sample.name: sample.value for name in kinds for sample in families[name].samples}
+    assert all(observed[f"{name}_count"] > 0 for name, kind in kinds.items() if kind == "histogram")
+    assert all(name in observed for name, kind in kinds.items() if kind == "gauge")

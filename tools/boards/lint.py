@@ -10,20 +10,21 @@ from itertools import combinations
 from typing import Any, Final
 
 from boards.files import Shown, panels_of
+from boards.sglang_names import SGLANG_KINDS
 
 SOURCE: Final = "${datasource}"
 RUN: Final = 'run=~"$run"'
 SELECTOR: Final = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\{(?P<labels>[^}]*)\}(?P<range>\[[^\]]*\])?")
 OF_COUNTERS: Final = re.compile(r"\b(?:rate|increase|irate)\((?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\{")
 RANGE: Final = "[$__rate_interval]"
-# Names of Prometheus itself and of its Python client, and of SGLang.
-FOREIGN: Final = re.compile(r"(up|process_\w+|python_\w+|sglang:\w+)")
+# Names of Prometheus itself and of its Python client.
+FOREIGN: Final = re.compile(r"(up|process_\w+|python_\w+)")
 PARTS: Final = re.compile(r"_(bucket|sum|count)$")
 
 
 def faults(name: str, board: Mapping[str, Any], *, kinds: Mapping[str, str]) -> list[str]:
     """What is wrong with a board; `kinds` has the kind of each metric that the services make."""
-    return list(_faults(name, board, kinds))
+    return list(_faults(name, board, {**kinds, **SGLANG_KINDS}))
 
 
 def _faults(name: str, board: Mapping[str, Any], kinds: Mapping[str, str]) -> Iterator[str]:
@@ -85,7 +86,8 @@ def _of_query(query: Mapping[str, Any], kinds: Mapping[str, str]) -> Iterator[st
         if selector["range"] not in {None, RANGE}:
             yield f"{metric}{selector['range']}: the range must be {RANGE}"
         if _kind(metric, kinds) is None and not FOREIGN.fullmatch(metric):
-            yield f"no service makes {metric}"
+            maker = "SGLang (see boards/sglang_names.py)" if metric.startswith("sglang:") else "service"
+            yield f"no {maker} makes {metric}"
     for found in OF_COUNTERS.finditer(expr):
         if (kind := _kind(found["name"], kinds)) == "gauge":
             yield f"rate of {found['name']}, which is a {kind}"

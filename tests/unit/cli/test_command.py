@@ -1,5 +1,6 @@
 """The `tetrad` command as a user types it."""
 
+import json
 import subprocess
 import sys
 
@@ -71,6 +72,21 @@ def test_the_demo_can_run_here(capsys):
 def test_the_resolved_run_file_can_be_seen(capsys):
     assert main(["train", "--show-config", "+experiment=demo", "trainer.seed=7"]) == 0
     assert "seed: 7" in capsys.readouterr().out
+
+
+def test_plan_names_an_empty_file_beside_others_and_refuses_where_all_are(tmp_path, capsys):
+    rows, empty = tmp_path / "rows.jsonl", tmp_path / "empty.jsonl"
+    row = {"prompt": [{"role": "user", "content": "1+1="}], "reward_spec": {"ground_truth": "2"}}
+    rows.write_text((json.dumps(row) + "\n") * 32)
+    empty.touch()
+
+    planned = main(["plan", "+experiment=demo", f"data.train_data=[{rows},{empty}]"])
+    refused = main(["plan", "+experiment=demo", f"data.train_data=[{empty}]"])
+
+    assert (planned, refused) == (0, 78)
+    told = capsys.readouterr()
+    assert f"note: {empty} of data.train_data has no rows" in told.out
+    assert f"no rows in {empty}" in told.err
 
 
 def test_plan_prints_the_arithmetic_of_the_demo(capsys):

@@ -112,6 +112,12 @@ def test_an_ended_run_tells_how_and_a_killed_one_what_to_do(tmp_path):
     assert described(tmp_path) == killed
 
 
+def test_the_last_words_of_whoever_ended_a_run_are_told(tmp_path):
+    write_end(tmp_path, Ending(code=65, reason="failed", culprit="learner", at=time.time(), last_words="no rows in a"))
+
+    assert described(tmp_path).endswith("; its last words: no rows in a")
+
+
 def observed():
     def row(name, role, *, pid, **changes):
         instance = an_instance(name=name, role=role, pid=pid, port=54321, **changes)

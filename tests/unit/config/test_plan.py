@@ -57,6 +57,11 @@ def test_the_best_checkpoint_takes_its_room_beside_the_newest_and_the_one_being_
     assert without_best.storage.disk_bytes == 3 * without_best.storage.checkpoint_bytes
 
 
+def test_data_without_a_row_is_refused_by_the_names_of_its_files(load_run):
+    with pytest.raises(ConfigError, match=r"data\.train_data: no rows in a\.jsonl, b\.jsonl"):
+        plan(load_run("data.train_data=[a.jsonl,b.jsonl]").config, 0)
+
+
 def test_a_batch_larger_than_the_data_is_refused(load_run):
     with pytest.raises(ConfigError, match=r"1024 prompts per step is more than the 100 rows .* set it to 100 or less"):
         plan(load_run().config, 100)

@@ -52,8 +52,9 @@ def verdict(score):
     return completion(f"Reasons.\n### Final Score: {score}")
 
 
-def completion(text):
-    return 200, {"Content-Type": "application/json"}, json.dumps({"choices": [{"message": {"content": text}}]})
+def completion(text, **fields):
+    body = {"choices": [{"message": {"content": text}}], **fields}
+    return 200, {"Content-Type": "application/json"}, json.dumps(body)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from programs import needs
 
 from tetrad_reward.code_tests import AssertTest, CallTest, EqualTest, StdinTest, task_of
 from tetrad_reward.code_verdicts import is_same_output
@@ -14,7 +15,7 @@ from tetrad_reward.sandbox.run import End, SandboxError, probe, run_program
 from tetrad_reward.sandbox.seccomp import filter_program
 
 pytestmark = pytest.mark.timeout(120)
-needs_sandbox = pytest.mark.skipif(bubblewrap.program() is None, reason="bubblewrap is not installed")
+needs_sandbox = needs("bwrap", package="bubblewrap", is_there=bubblewrap.program() is not None)
 
 STDIN = {"inputs": ["1 2\n", "5 6\n"], "outputs": ["3\n", "11\n"]}
 CALLS = {"inputs": [[1, 2], [5, 6]], "outputs": [3, 11], "fn_name": "add"}

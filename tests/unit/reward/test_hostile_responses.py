@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("math_verify", reason="the extra 'math' is not installed")
 
+from programs import needs
+
 from tetrad_reward.requests import Failed, Loaded, Opening, Stepped
 from tetrad_reward.sandbox import bubblewrap
 from tetrad_reward.supply import WorkerLimits
@@ -19,7 +21,7 @@ from tetrad_wire.messages.episodes import GradeOutcome
 
 pytestmark = [
     pytest.mark.timeout(900),
-    pytest.mark.skipif(bubblewrap.program() is None, reason="bubblewrap is not installed"),
+    needs("bwrap", package="bubblewrap", is_there=bubblewrap.program() is not None),
 ]
 PATIENCE_S = 600.0
 LIMITS = WorkerLimits(deadline_s=60.0, load_deadline_s=PATIENCE_S, start_deadline_s=PATIENCE_S)

@@ -9,9 +9,13 @@ from unit.reward.judge_server import a_judge_server, completion, verdict
 
 from tetrad_reward.environments.llm_judge import KEY_VARIABLE, LlmJudge, verdict_in
 from tetrad_reward.grade_failure import GradeFailureError
+from tetrad_reward.metrics import RewardMetrics
 from tetrad_reward.requests import Failed, Loaded, Opening
 from tetrad_reward.supply import WorkerLimits
-from tetrad_reward.workers import Workers
+from tetrad_reward.workers import Workers, WorkersStatistics
+from tetrad_telemetry.metrics import Metrics
+from tetrad_testing.builders import a_grade
+from tetrad_transport.statistics import ChannelStatistics
 from tetrad_wire.messages.episodes import GradeOutcome
 from tetrad_wire.messages.leases import ChatMessage, FailureKind
 
@@ -184,3 +188,35 @@ async def test_a_failed_verdict_has_its_outcome_through_a_worker(server):
     assert isinstance(failed, Failed)
     assert (failed.outcome, failed.kind) == (GradeOutcome.REFUSED, FailureKind.DATA)
     assert scored.reward == 1.0
+
+
+async def test_what_a_verdict_costs_is_told_by_its_worker_and_stands_among_the_metrics(server):
+    usage = {"prompt_tokens": 120, "completion_tokens": 7}
+    server.answers = [completion("well", usage=usage), completion("### Final Score: 1", usage=usage)]
+    opening = Opening(grader="j", messages=(ChatMessage("user", "2 + 2?"),), extras={})
+    async with Workers(num_workers=1, limits=WorkerLimits(deadline_s=20.0)) as workers:
+        await workers.load("j", reference="llm_as_a_judge", config={"base_url": server.url, "timeout": 5.0})
+        scored = await workers.grade(opening, "4")
+        remembered = await workers.grade(opening, "4")
+    metrics = RewardMetrics(Metrics("reward", version="0"))
+
+    for grade in (scored, remembered):
+        metrics.observe("judge-1", a_grade(reward=grade.reward, metrics=grade.metrics))
+
+    idle = WorkersStatistics(busy=0, idle=1, spare=0, starting=0, waiting=0, deaths=0, replayed=0)
+    page = metrics.page(workers=idle, episodes=0, queued=0, channel=ChannelStatistics()).decode()
+    assert (scored.metrics["judge_calls"], remembered.metrics["judge_calls"]) == (2.0, 0.0)
+    assert 0.0 < scored.metrics["judge_seconds"] < 20.0
+    assert 'tetrad_reward_judge_calls_total{reward_fn="judge"} 2.0' in page
+    assert 'tetrad_reward_judge_tokens_total{kind="input",reward_fn="judge"} 240.0' in page
+    assert 'tetrad_reward_judge_tokens_total{kind="output",reward_fn="judge"} 14.0' in page
+    assert 'tetrad_reward_judge_duration_seconds_count{reward_fn="judge"} 1.0' in page
+
+
+@pytest.mark.parametrize(
+    "usage", [None, "many", {"prompt_tokens": "7"}, {"prompt_tokens": -1}, {"prompt_tokens": 1e99}]
+)
+def test_a_server_that_does_not_count_costs_no_grade(server, usage):
+    server.answers = [completion("### Final Score: 1", usage=usage)]
+
+    assert judged(server) == 1.0

@@ -13,7 +13,8 @@ def described(run_dir: Path) -> str:
     if end is not None:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(end.at))
         who = f"{end.culprit}: " if end.culprit else ""
-        return f"the run {run_dir.name} is over since {when}: {who}{end.reason} ({describe_exit(end.code)})"
+        last = f"; its last words: {end.last_words}" if end.last_words else ""
+        return f"the run {run_dir.name} is over since {when}: {who}{end.reason} ({describe_exit(end.code)}){last}"
     if (run_dir / "logs" / "launcher.log").exists():
         return f"nothing runs in {run_dir}: its launcher was killed; `tetrad up` or `tetrad train` goes on with it"
     return f"nothing runs in {run_dir}, and nothing has"

@@ -33,3 +33,9 @@ def count_rows(files: Sequence[str]) -> int | None:
     from tetrad_trajectories.sources import num_records
 
     return sum(num_records(Path(file)) for file in files)
+
+
+def empty_files(files: Sequence[str]) -> list[str]:
+    """Return the files that are here and have no row, where others have some."""
+    empty = [file for file in files if Path(file).is_file() and count_rows([file]) == 0]
+    return empty if len(empty) < len(files) else []

@@ -127,6 +127,9 @@ def _batch(config: RunConfig) -> Batch:
 def _steps_per_epoch(config: RunConfig, rows: int | None) -> int | None:
     if rows is None or config.trainer.epochs == 0:
         return None
+    if rows == 0:
+        message = f"no rows in {', '.join(config.data.train_data)}; name a file that has some"
+        raise ConfigError([Problem(key="data.train_data", message=message)])
     steps = rows // config.trainer.train_batch_size
     if steps == 0:
         message = (

@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 import prometheus_client as prometheus
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from tetrad_telemetry.commit import commit_of
 from tetrad_telemetry.labels import Capped, Closed, Label, closed
 from tetrad_telemetry.names import NAMESPACE, MetricKind, metric_name
 
@@ -39,7 +40,7 @@ class Labelled(Generic[M]):
 class Metrics:
     """Makes the metrics of one service and writes them as Prometheus text."""
 
-    def __init__(self, service: str, *, version: str, commit: str = "unknown", scope: str | None = None) -> None:
+    def __init__(self, service: str, *, version: str, commit: str | None = None, scope: str | None = None) -> None:
         # The _created series would double the number of counters for nothing that we read.
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # has no annotations
         self.registry: Final = CollectorRegistry()
@@ -53,7 +54,7 @@ class Metrics:
             ["service", "version", "commit"],
             registry=self.registry,
         )
-        build.labels(service, version, commit).set(1)
+        build.labels(service, version, commit_of() if commit is None else commit).set(1)
         self.service_ready: Final = self.gauge("service_ready", "1 while /readyz says ready.", scope="")
         self.event_loop_lag: Final = self.histogram(
             "event_loop_lag_seconds", "How late the event loop ran a timer.", buckets=LAG_BUCKETS_S, scope=""

@@ -36,6 +36,11 @@ class Dataset:
         """
         return cls([open_source(Path(path).expanduser()) for path in paths])
 
+    @property
+    def empty(self) -> tuple[Path, ...]:
+        """Files without a row, beside others that have some."""
+        return tuple(source.path for source in self._sources if len(source) == 0)
+
     def __len__(self) -> int:
         return self._ends[-1]
 

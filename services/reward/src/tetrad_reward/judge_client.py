@@ -31,6 +31,8 @@ PASSING: Final = frozenset({408, 409, 429, 500, 502, 503, 504})
 BACKOFF: Final = Backoff(first_s=0.2, limit_s=5.0, jitter=0.5)
 SLOT_POLL_S: Final = 0.02
 SHOWN_CHARS: Final = 200
+# Of one call; more than that is no count.
+MAX_TOKENS: Final = 1 << 32
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -41,6 +43,16 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 _OPENER: Final = urllib.request.build_opener(_NoRedirects)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A reply."""
+
+    text: str
+    input_tokens: int
+    """By the server's count; 0 where it says nothing."""
+    output_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +67,15 @@ class JudgeClient:
     max_concurrency: int
     max_tokens: int
 
-    def ask(self, prompt: str, *, due: float) -> str:
-        """Return the text of the reply, which must come before the monotonic clock shows `due`.
+    def ask(self, prompt: str, *, due: float) -> Completion:
+        """Return the reply, which must come before the monotonic clock shows `due`.
 
         Raises GradeFailureError: `timeout` where no answer came in time, `refused` where the server will not answer.
         """
         with self._slot(due):
             return self._ask(prompt, due)
 
-    def _ask(self, prompt: str, due: float) -> str:
+    def _ask(self, prompt: str, due: float) -> Completion:
         attempt, last = 0, "no answer"
         while (left_s := due - time.monotonic()) > 0:
             try:
@@ -86,7 +98,7 @@ class JudgeClient:
         reason = f"no verdict within {self.timeout_s:g} s and {attempt + 1} attempts; the last: {last}"
         raise GradeFailureError(reason, outcome=GradeOutcome.TIMEOUT, kind=FailureKind.INFRA)
 
-    def _once(self, prompt: str, *, timeout_s: float) -> str:
+    def _once(self, prompt: str, *, timeout_s: float) -> Completion:
         body = {
             "model": self.model,
             "messages": [{"role": "user", "content": prompt}],
@@ -99,7 +111,7 @@ class JudgeClient:
         url = f"{self.base_url.rstrip('/')}/chat/completions"
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310  # http(s): see config
         with _OPENER.open(request, timeout=timeout_s) as response:
-            return _content(_read(response, due=time.monotonic() + timeout_s))
+            return _completion(_read(response, due=time.monotonic() + timeout_s))
 
     @contextlib.contextmanager
     def _slot(self, due: float) -> Iterator[None]:
@@ -138,14 +150,26 @@ def _read(response: Any, *, due: float) -> bytes:
     return data
 
 
-def _content(data: bytes) -> str:
+def _completion(data: bytes) -> Completion:
     try:
-        content = json.loads(data)["choices"][0]["message"]["content"]
+        reply = json.loads(data)
+        content = reply["choices"][0]["message"]["content"]
     except (ValueError, LookupError, TypeError, RecursionError):
         raise HTTPException(f"no chat completion: {data[:SHOWN_CHARS]!r}") from None
     if not isinstance(content, str):
         raise HTTPException("a chat completion without text")
-    return content
+    usage = reply.get("usage")
+    return Completion(
+        text=content,
+        input_tokens=_count(usage, "prompt_tokens"),
+        output_tokens=_count(usage, "completion_tokens"),
+    )
+
+
+def _count(usage: object, name: str) -> int:
+    """Servers need not count, and nobody's grade hangs on it."""
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if isinstance(value, int) and 0 <= value <= MAX_TOKENS else 0
 
 
 def _start_of(error: urllib.error.HTTPError) -> str:

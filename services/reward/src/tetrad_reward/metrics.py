@@ -9,6 +9,7 @@ from dataclasses import asdict
 from statistics import fmean, pstdev
 from typing import Final
 
+from tetrad_reward.judge_use import JudgeUse, use_in
 from tetrad_reward.workers import WorkersStatistics
 from tetrad_runtime.channels import ChannelMetrics
 from tetrad_telemetry.labels import Capped, closed
@@ -25,6 +26,7 @@ WORKER_STATES: Final = ("busy", "idle", "spare", "starting")
 OUTCOMES: Final = ("scored", "failed")
 FAILURES: Final = tuple(outcome.value for outcome in GradeOutcome if outcome is not GradeOutcome.OK)
 NO_RULE: Final = "none"
+JUDGE_TOKENS: Final = ("input", "output")
 
 
 class RewardMetrics:
@@ -57,6 +59,15 @@ class RewardMetrics:
             f"Mean of the last {RECENT} of each component of a weighted sum, and of each extra score.",
             labels={**per_grader, "component": Capped(64)},
         )
+        self._judge_seconds = metrics.histograms(
+            "judge_duration_seconds", "From asking a judge to its verdict, where one was asked.", labels=per_grader
+        )
+        self._judge_calls = metrics.counters("judge_calls_total", "Replies of judges.", labels=per_grader)
+        self._judge_tokens = metrics.counters(
+            "judge_tokens_total",
+            "Tokens of those calls, by the judge's own count.",
+            labels={**per_grader, "kind": closed(JUDGE_TOKENS)},
+        )
         self._queued = metrics.gauge("queued_samples", "Turns and openings that wait for a worker.")
         self._episodes = metrics.gauge("episodes", "Episodes held.")
         self._workers = metrics.gauges("workers", "Worker processes.", labels={"state": closed(WORKER_STATES)})
@@ -80,6 +91,7 @@ class RewardMetrics:
         self._duration.with_labels(reward_fn=reward_fn).observe(answer.duration_s)
         self._recent[reward_fn].append(answer.reward)
         self._observe_scores(reward_fn, answer.scores)
+        self._observe_judge(reward_fn, use_in(answer.metrics))
         is_judged_by_many = "extractor_disagreement" in answer.metrics
         if is_judged_by_many or answer.rule is not None:
             self._extractions.with_labels(reward_fn=reward_fn, result=answer.rule or NO_RULE).inc()
@@ -100,6 +112,14 @@ class RewardMetrics:
             # Names come from graders: beyond this many the label says no more which they are.
             if key in self._recent_scores or len(self._recent_scores) < MAX_SCORE_NAMES:
                 self._recent_scores.setdefault(key, deque(maxlen=RECENT)).append(score)
+
+    def _observe_judge(self, reward_fn: str, use: JudgeUse) -> None:
+        if use.calls == 0:
+            return
+        self._judge_seconds.with_labels(reward_fn=reward_fn).observe(use.seconds)
+        self._judge_calls.with_labels(reward_fn=reward_fn).inc(use.calls)
+        self._judge_tokens.with_labels(reward_fn=reward_fn, kind="input").inc(use.input_tokens)
+        self._judge_tokens.with_labels(reward_fn=reward_fn, kind="output").inc(use.output_tokens)
 
     def page(self, *, workers: WorkersStatistics, episodes: int, queued: int, channel: ChannelStatistics) -> bytes:
         """Return the /metrics page with the states of this moment."""

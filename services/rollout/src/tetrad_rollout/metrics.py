@@ -6,6 +6,7 @@ from tetrad_rollout.engine.protocol import EngineStatistics
 from tetrad_rollout.occupation import Occupation, OccupationClock
 from tetrad_rollout.speed import WINDOW_S, Speed
 from tetrad_rollout.weight_keeper import LinkStatistics, UpdatePart
+from tetrad_rollout.weights.failure import UpdateFailure
 from tetrad_runtime.channels import ChannelMetrics
 from tetrad_telemetry.metrics import Metrics, closed
 from tetrad_transport import ChannelStatistics
@@ -47,6 +48,9 @@ class RolloutMetrics:
         self.updates = metrics.counters(
             "weight_updates_total", "Attempts to run newer weights.", labels={"outcome": closed(("done", "failed"))}
         )
+        self.update_failures = metrics.counters(
+            "weight_update_failures_total", "Of those, the failed ones.", labels={"reason": closed(UpdateFailure)}
+        )
         self.update_seconds = metrics.histograms(
             "weight_update_duration_seconds",
             "Seconds of a weight update by part; the engine serves while it stages.",
@@ -82,9 +86,10 @@ class RolloutMetrics:
         for part, seconds in parts.items():
             self.update_seconds.with_labels(phase=part).observe(seconds)
 
-    def update_failed(self) -> None:
+    def update_failed(self, reason: UpdateFailure) -> None:
         """The engine does not run what it should; it will try again."""
         self.updates.with_labels(outcome="failed").inc()
+        self.update_failures.with_labels(reason=reason).inc()
 
     def render(
         self,

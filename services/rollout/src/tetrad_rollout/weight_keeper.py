@@ -22,6 +22,7 @@ from tetrad_rollout.engine.protocol import CommitReport, Engine, WeightLayout
 from tetrad_rollout.engine.update import commit_weights, overwrite_weights, prove_weights
 from tetrad_rollout.occupation import OccupationClock
 from tetrad_rollout.weights.errors import FetchError, SyncDeadlineError
+from tetrad_rollout.weights.failure import UpdateFailure, failure_of
 from tetrad_rollout.weights.nccl import Nccl
 from tetrad_rollout.weights.receiver import PREFERRED, WeightReceiver
 from tetrad_runtime.backoff import Backoff
@@ -82,7 +83,7 @@ class Observer(Protocol):
     def updated(self, parts: Mapping[UpdatePart, float]) -> None:
         """The engine runs newer weights; seconds of each part."""
 
-    def update_failed(self) -> None:
+    def update_failed(self, reason: UpdateFailure) -> None:
         """The engine does not run what it should; it will try again."""
 
 
@@ -245,7 +246,7 @@ class WeightKeeper:
         return True
 
     def _note_failure(self, wanted: WantedWeights, error: Exception) -> None:
-        self._observer.update_failed()
+        self._observer.update_failed(failure_of(error))
         self._problem = f"{type(error).__name__}: {error}"
         self._enter(WeightPhase.WAITING)
         log.warning("weight_update_failed", version=wanted.version, error=self._problem)

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tetrad_config import load
 from tetrad_learner.coordinator.compose import read_datasets
-from tetrad_runtime.exits import ConfigFault
+from tetrad_runtime.exits import ConfigFault, DataFault
 
 
 def a_file(folder: Path, name: str) -> Path:
@@ -44,3 +45,26 @@ def test_a_file_may_not_be_named_as_the_scores_over_all_are(tmp_path):
 def test_two_files_of_one_name_are_refused(tmp_path):
     with pytest.raises(ConfigFault, match="are not different"):
         datasets_of(a_file(tmp_path / "a", "easy.jsonl"), a_file(tmp_path / "b", "easy.jsonl"))
+
+
+def test_an_empty_file_of_training_data_is_named_and_the_others_are_trained_on(tmp_path):
+    full, empty = a_file(tmp_path, "full.jsonl"), tmp_path / "empty.jsonl"
+    empty.touch()
+
+    with capture_logs() as told:
+        training, _ = datasets_of(
+            a_file(tmp_path, "easy.jsonl"), overrides=(f"data.train_data=[{empty},{full},{empty}]",)
+        )
+
+    assert training is not None
+    assert len(training) == 1
+    assert [(line["event"], line["file"]) for line in told] == [("training_file_empty", str(empty))] * 2
+
+
+def test_training_data_without_a_row_is_refused_by_the_names_of_its_files(tmp_path):
+    empty = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for file in empty:
+        file.touch()
+
+    with pytest.raises(DataFault, match=r"no rows in .*a\.jsonl, .*b\.jsonl"):
+        datasets_of(a_file(tmp_path, "easy.jsonl"), overrides=(f"data.train_data=[{empty[0]},{empty[1]}]",))

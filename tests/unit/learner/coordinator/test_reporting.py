@@ -63,6 +63,14 @@ def test_dropped_groups_are_counted_by_reason() -> None:
     assert 'tetrad_learner_groups_dropped_total{reason="stale"} 1.0' in page
 
 
+def test_a_run_that_goes_on_shows_the_checkpoint_that_it_has() -> None:
+    metrics = Metrics("learner", version="1")
+
+    Reporting(metrics, [], samples_per_step=8, steps_per_epoch=4, tables=SampleTables(interval=0), checkpoint_step=40)
+
+    assert "tetrad_learner_last_checkpoint_step 40.0" in metrics.render().decode()
+
+
 def test_a_step_is_logged_under_the_names_of_skyrl_and_of_the_tutorial() -> None:
     kept = Kept()
     reporting = a_reporting(kept)

@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _print_plan(options: RunOptions) -> None:
-    from tetrad_cli.planned import planned
+    from tetrad_cli.planned import empty_files, planned
     from tetrad_config import check_machine, gpu_uses, load, num_parameters, probe_machine, render, visible_gpus
     from tetrad_config.role_use import role_uses
 
@@ -42,5 +42,7 @@ def _print_plan(options: RunOptions) -> None:
     print(render(found, gpus, role_uses(config, found, critic_parameters=critic)))
     for notice in loaded.notices:
         print(f"note: {notice}")
+    for file in empty_files(config.data.train_data):
+        print(f"note: {file} of data.train_data has no rows; the run trains on the other files")
     for refusal in check_machine(config, probe_machine(config, os.environ), origins=loaded.origins):
         print(f"this machine cannot run it: {refusal}")

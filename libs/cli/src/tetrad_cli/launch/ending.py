@@ -22,6 +22,8 @@ class Ending:
     """The process whose log explains it; None when nothing went wrong."""
     at: float
     """Unix time."""
+    last_words: str = ""
+    """The last line of the culprit's log."""
 
 
 def write_end(run_dir: Path, ending: Ending) -> None:

@@ -116,8 +116,12 @@ class _Session:
             finally:
                 await self._take_down(supervisor)
         code = self._report(end, supervisor)
-        write_end(self.plan.run_dir, Ending(code=code, reason=end.reason, culprit=end.culprit, at=time.time()))
+        write_end(self.plan.run_dir, self._ending(end, code))
         return code
+
+    def _ending(self, end: RunEnd, code: int) -> Ending:
+        last = Logs(self.plan.run_dir / "logs").tail(end.culprit, lines=1) if end.culprit is not None else []
+        return Ending(code=code, reason=end.reason, culprit=end.culprit, at=time.time(), last_words="".join(last))
 
     @asynccontextmanager
     async def _supervisor(self, roles: Sequence[Role]) -> AsyncIterator[Supervisor]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tetrad_config import CoordinatorSettings, RunConfig
 from tetrad_config.correction import DynamicSamplingType
-from tetrad_learner.coordinator.checkpoints import Checkpoints
+from tetrad_learner.coordinator.checkpoints import Checkpoint, Checkpoints
 from tetrad_learner.coordinator.core import Core, CoreConfig
 from tetrad_learner.coordinator.core.config import Sampling
 from tetrad_learner.coordinator.core.keys import GroupKey
@@ -40,6 +40,7 @@ from tetrad_runtime.exits import ConfigFault, DataFault, ExitCode
 from tetrad_runtime.network import interface_with
 from tetrad_runtime.wiring import open_transport
 from tetrad_telemetry.exporter import Health, Pages, serve
+from tetrad_telemetry.logs import get_logger
 from tetrad_telemetry.looplag import watch_event_loop
 from tetrad_telemetry.metrics import Metrics
 from tetrad_trajectories.cursor import steps_per_epoch
@@ -49,6 +50,8 @@ from tetrad_transport import Listener, ZmqTransport
 from tetrad_transport.keys import KeyRole
 from tetrad_wire.ids import RunId
 from tetrad_wire.messages.membership import RunDescribed, RunState
+
+log = get_logger(__name__)
 
 
 async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, drain: asyncio.Event) -> ExitCode:
@@ -86,7 +89,12 @@ async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, dr
             checkpoints=checkpoints,
             loading=_loading(store, folder, checkpoints),
             reporting=_reporting(
-                metrics, config, folder, run=listener.stamp.run, epoch_steps=_steps_per_epoch(config, training)
+                metrics,
+                config,
+                folder,
+                run=listener.stamp.run,
+                epoch_steps=_steps_per_epoch(config, training),
+                checkpoint=checkpoints.newest(),
             ),
             memory=MemoryLedger(metrics),
             rewards=RewardSwaps(RewardSwapMetrics(metrics), registry, folder.path),
@@ -127,7 +135,15 @@ def _core(performer: Performer, *, epoch: int) -> Core:
     return restored_core(core, performer, now=asyncio.get_running_loop().time())
 
 
-def _reporting(metrics: Metrics, config: RunConfig, folder: RunFolder, *, run: str, epoch_steps: int) -> Reporting:
+def _reporting(
+    metrics: Metrics,
+    config: RunConfig,
+    folder: RunFolder,
+    *,
+    run: str,
+    epoch_steps: int,
+    checkpoint: Checkpoint | None,
+) -> Reporting:
     reporting = Reporting(
         metrics,
         open_loggers(config, folder=folder.path, run=run, failures=Failures(metrics)),
@@ -136,6 +152,7 @@ def _reporting(metrics: Metrics, config: RunConfig, folder: RunFolder, *, run: s
         samples_per_step=config.trainer.train_batch_size * config.generator.n_samples_per_prompt,
         logged_step=_last_logged_step(folder),
         logged_rounds=_logged_rounds(folder),
+        checkpoint_step=checkpoint.step if checkpoint is not None else 0,
     )
     reporting.checkpoint_interval.set(max(0, config.trainer.ckpt_interval))
     return reporting
@@ -228,6 +245,8 @@ def read_datasets(config: RunConfig) -> tuple[Dataset | None, list[tuple[str, Da
         evaluation = [(name, Dataset.read([file])) for name, file in zip(names, config.data.val_data, strict=True)]
     except (DatasetError, OSError) as error:
         raise DataFault(str(error)) from error
+    for file in training.empty if training is not None else ():
+        log.warning("training_file_empty", file=str(file), fix="remove it from data.train_data, or make it again")
     return training, evaluation
 
 

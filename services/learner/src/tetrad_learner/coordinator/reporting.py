@@ -39,6 +39,7 @@ class Reporting:
         tables: SampleTables,
         logged_step: int = 0,
         logged_rounds: Iterable[int] = (),
+        checkpoint_step: int = 0,
     ) -> None:
         self._loggers = loggers
         self._samples_per_step, self._steps_per_epoch = samples_per_step, max(1, steps_per_epoch)
@@ -63,6 +64,8 @@ class Reporting:
         )
         self.checkpoint_time = metrics.gauge("last_checkpoint_timestamp_seconds", "When a checkpoint was completed.")
         self.checkpoint_step = metrics.gauge("last_checkpoint_step", "Step of the checkpoint that was completed last.")
+        # Of a run that goes on: else it would seem never to have written one.
+        self.checkpoint_step.set(checkpoint_step)
         self.checkpoint_interval = metrics.gauge(
             "checkpoint_interval_steps", "Steps from one checkpoint to the next; 0 where none is asked for."
         )

@@ -16,6 +16,7 @@ from tetrad_reward.environment import Conversation, StepOutput, settings_of
 from tetrad_reward.grade_failure import GradeFailureError
 from tetrad_reward.ground_truth import ground_truth_of
 from tetrad_reward.judge_client import OPENAI, JudgeClient
+from tetrad_reward.judge_use import JudgeUse
 from tetrad_wire.messages.episodes import GradeOutcome
 from tetrad_wire.messages.leases import FailureKind
 
@@ -88,6 +89,7 @@ class LlmJudge:
         self._prompt = settings.prompt or PROMPT
         self._ground_truth = ground_truth_of(extras or {}) or ""
         self._question = ""
+        self._use = JudgeUse()
 
     def init(self, prompt: Conversation) -> tuple[Conversation, dict[str, object]]:
         """Show the prompt as it is; the judge sees its last message."""
@@ -101,10 +103,14 @@ class LlmJudge:
         asked = _PLACE.sub(lambda place: texts[place.group(1)], self._prompt)
         return {
             "observations": [],
-            "reward": self._bench.verdict(asked),
+            "reward": self._bench.verdict(asked, use=self._use),
             "done": True,
             "metadata": {"rule": "judge"},
         }
+
+    def get_metrics(self) -> dict[str, object]:
+        """Return calls, seconds and tokens that the verdict has cost."""
+        return self._use.told()
 
 
 class Bench:
@@ -114,21 +120,26 @@ class Bench:
         self._client = client
         self._verdicts: OrderedDict[bytes, float] = OrderedDict()
 
-    def verdict(self, prompt: str) -> float:
-        """Return the verdict on a prompt; raises GradeFailureError."""
+    def verdict(self, prompt: str, *, use: JudgeUse) -> float:
+        """Return the verdict on a prompt and count what it costs; raises GradeFailureError."""
         key = sha256(prompt.encode(errors="surrogatepass")).digest()
         if key in self._verdicts:
             self._verdicts.move_to_end(key)
             return self._verdicts[key]
-        verdict = self._verdicts[key] = self._asked(prompt)
+        verdict = self._verdicts[key] = self._asked(prompt, use)
         if len(self._verdicts) > KEPT_VERDICTS:
             self._verdicts.popitem(last=False)
         return verdict
 
-    def _asked(self, prompt: str) -> float:
-        reply, due = "", time.monotonic() + self._client.timeout_s
+    def _asked(self, prompt: str, use: JudgeUse) -> float:
+        reply, began = "", time.monotonic()
         for _ in range(ASKS):
-            reply = self._client.ask(prompt, due=due)
+            completion = self._client.ask(prompt, due=began + self._client.timeout_s)
+            use.calls += 1
+            use.seconds = time.monotonic() - began
+            use.input_tokens += completion.input_tokens
+            use.output_tokens += completion.output_tokens
+            reply = completion.text
             if (verdict := verdict_in(reply)) is not None:
                 return verdict
         reason = f"the judge gave no verdict: {reply[-120:]!r}"

@@ -240,6 +240,44 @@ def test_the_oldest_lease_is_told_with_its_engine_and_age() -> None:
     assert lease.unchanged_s == 0.0
 
 
+def publishing_failed(run: Harness) -> None:
+    publishing(run)
+    run.do(ev.PublishFailed, version=2, reason="no broadcaster")
+
+
+@pytest.mark.parametrize(
+    ("happens", "reason"),
+    [
+        (journaling, WaitReason.JOURNAL),
+        (executing, WaitReason.TRAIN),
+        (publishing, WaitReason.PUBLISH),
+        (publishing_failed, WaitReason.PUBLISH),
+        (ranks_lost, WaitReason.RANKS),
+    ],
+)
+def test_the_oldest_lease_is_told_whatever_the_learner_waits_for(
+    happens: Callable[[Harness], None], reason: WaitReason
+) -> None:
+    run = Harness(max_staleness=1)
+    happens(run)
+    held = run.core.leases.leases.values()
+    run.wait(2.0)
+
+    wait = asked(run)
+
+    assert wait.reason is reason
+    assert wait.lease is not None
+    assert wait.lease.draw == min(lease.key.draw for lease in held) == 2
+    assert (wait.lease.engine, wait.lease.age_s, wait.lease.num_missing) == (ENGINE, 2.0, 2)
+
+
+def test_without_a_lease_there_is_no_oldest() -> None:
+    run = Harness()
+    executing(run)
+
+    assert asked(run).lease is None
+
+
 def test_the_answer_changes_nothing() -> None:
     run = Harness()
     certified(run)

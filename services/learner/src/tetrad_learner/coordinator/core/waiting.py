@@ -4,7 +4,7 @@ One answer at a time: the learner can only be waiting for one thing, the first t
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -107,11 +107,13 @@ class Wait:
 
 
 def waiting_for(core: "Core", now: float) -> Wait:
-    """Return what keeps the ranks from their next step."""
-    for cause in _CAUSES:
-        if (wait := cause(core, now)) is not None:
-            return wait
-    return _work(core, Lane.TRAIN, now)
+    """Return what keeps the ranks from their next step, with the oldest lease that anybody holds meanwhile."""
+    causes = (wait for cause in _CAUSES if (wait := cause(core, now)) is not None)
+    wait = next(causes, None) or _work(core, Lane.TRAIN, now)
+    held = [lease for lease in core.leases.leases.values() if lease.key in core.groups.groups]
+    if wait.lease is not None or wait.reason is WaitReason.OVER or not held:
+        return wait
+    return replace(wait, lease=_told(core, _oldest(held), now))
 
 
 # ---- one function for each cause, in the order in which they count
@@ -228,7 +230,7 @@ def _work(core: "Core", lane: Lane, now: float) -> Wait:
         return Wait(reason=WaitReason.ROWS, step=step, num_missing=missing, detail=detail)
     held = [lease for lease in core.leases.leases.values() if lease.key.lane is lane]
     if held:
-        return _leased(core, min(held, key=lambda lease: lease.granted_at), now, step=step, missing=missing)
+        return _leased(core, _oldest(held), now, step=step, missing=missing)
     return _unleased(core, lane, now, step=step, missing=missing)
 
 
@@ -247,13 +249,21 @@ def _leased(core: "Core", lease: Lease, now: float, *, step: int, missing: int) 
         seconds=grading.seconds + silent_s if grading is not None and is_graded else 0.0,
         num_missing=missing,
         num_engines=len(core.engines.engines),
-        lease=OldestLease(
-            draw=lease.key.draw,
-            engine=lease.engine,
-            age_s=now - lease.granted_at,
-            unchanged_s=now - lease.progressed_at,
-            num_missing=len(group.missing),
-        ),
+        lease=_told(core, lease, now),
+    )
+
+
+def _oldest(held: Iterable[Lease]) -> Lease:
+    return min(held, key=lambda lease: lease.granted_at)
+
+
+def _told(core: "Core", lease: Lease, now: float) -> OldestLease:
+    return OldestLease(
+        draw=lease.key.draw,
+        engine=lease.engine,
+        age_s=now - lease.granted_at,
+        unchanged_s=now - lease.progressed_at,
+        num_missing=len(core.groups.groups[lease.key].missing),
     )
 
 
