@@ -91,9 +91,7 @@ def test_our_own_service_keeps_them_over_tcp_as_well(tmp_path: Path) -> None:
     # Leaving takes as long as its open episodes may take, over any transport.
     rules = [rule.__name__ for rule in RULES if rule.__name__ != "drains"]
     only = [word for rule in rules for word in ("--only", rule)]
-    with serving(
-        tmp_path, ours(tmp_path, "-m", "tetrad_reward", at=at), {**os.environ, "TETRAD_ALLOW_CLEAR_TCP": "1"}
-    ):
+    with serving(tmp_path, ours(tmp_path, "-m", "tetrad_reward", at=at), {**os.environ, "TETRAD_ALLOW_CLEAR_TCP": "1"}):
         code, findings = tried(tmp_path, *only, at=at)
 
     assert broken(findings) == {}

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 import zmq
 
+from security.lessee import Lessee
 from security.site import LISTENERS, PATIENCE_S, Site, a_peer
-from tetrad_testing.builders import a_hello, a_publication, a_pull, a_return, a_sample, a_turn
+from tetrad_testing.builders import a_hello, a_publication, a_pull, a_return, a_sample, a_turn, an_opening
 from tetrad_testing.fuzz import throw_noise
 from tetrad_transport import DeadlineError, RefusedError
 from tetrad_transport.doorway import MAX_STRANGERS
@@ -20,10 +21,15 @@ from tetrad_transport.keys.folder import KeyFolder
 from tetrad_transport.membership import new_incarnation
 from tetrad_wire import Message, encode
 from tetrad_wire.ids import Incarnation
+from tetrad_wire.messages.episodes import GradeOutcome
+from tetrad_wire.messages.leases import Disposition
 from tetrad_wire.messages.membership import Desired, Role
 from tetrad_wire.messages.refusals import RefusalCode
 
 pytestmark = [pytest.mark.timeout(240)]
+
+# Greeting and HELLO of CURVE (RFC 26).
+HELLO_END = 64 + 2 + 200
 
 everywhere = pytest.mark.parametrize("listener", LISTENERS)
 
@@ -189,66 +195,140 @@ async def test_garbage_before_the_handshake_harms_nobody(site, listener):
     assert site.received(listener) >= received
 
 
-async def test_those_who_only_stand_at_the_door_are_few_and_not_for_long(site):
-    parts = urlsplit(site.endpoints["reward"])
-    async with a_good_peer(site, "reward") as peer:
+@everywhere
+async def test_those_who_only_stand_at_the_door_are_few(site, listener):
+    async with a_good_peer(site, listener) as peer:
         with contextlib.ExitStack() as stack:
-            silent = [
-                stack.enter_context(socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S))
-                for _ in range(MAX_STRANGERS + 40)
-            ]
+            for _ in range(MAX_STRANGERS + 40):
+                stack.enter_context(dialled(site.endpoints[listener]))
             assert await peer.is_served()
-            with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-1"), "reward") as newcomer:
+            with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-1"), listener) as newcomer:
                 assert await newcomer.is_served()
-            await told(site, "reward", "crowded_out", more_than=30)
-            await asyncio.to_thread(lambda: [until_closed(connection) for connection in silent])
-            await told(site, "reward", "slow_handshake")
+            await told(site, listener, "crowded_out", more_than=30)
 
 
-def until_closed(connection: socket.socket) -> None:
+async def test_nobody_stands_at_a_door_for_long(site):
+    async with contextlib.AsyncExitStack() as stack:
+        for listener in LISTENERS:
+            await stack.enter_async_context(a_good_peer(site, listener))
+        before = {listener: site.refusals(listener, "slow_handshake") for listener in LISTENERS}
+        silent = [stack.enter_context(dialled(site.endpoints[listener])) for listener in LISTENERS for _ in range(3)]
+
+        await asyncio.to_thread(lambda: [until_closed(connection) for connection in silent])
+
+        for listener in LISTENERS:
+            await told(site, listener, "slow_handshake", more_than=before[listener] + 2)
+
+
+def dialled(endpoint: str) -> socket.socket:
+    """A connection that has said nothing yet."""
+    parts = urlsplit(endpoint)
+    return socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S)
+
+
+def until_closed(connection: socket.socket) -> bytes:
     """Read until the other side hangs up; its greeting comes first."""
+    heard = bytearray()
     with contextlib.suppress(ConnectionResetError):
-        while connection.recv(4096):
-            pass
+        while data := connection.recv(4096):
+            heard.extend(data)
+    return bytes(heard)
 
 
-async def test_what_was_overheard_cannot_be_said_again(site):
-    overheard = bytearray()
+def until_heard(connection: socket.socket, word: bytes) -> bytes:
+    """Read until a word has come."""
+    heard = bytearray()
+    while word not in heard:
+        data = connection.recv(4096)
+        assert data, f"hung up after {bytes(heard)!r}"
+        heard.extend(data)
+    return bytes(heard)
+
+
+@everywhere
+async def test_what_was_overheard_cannot_be_said_again(site, listener, monkeypatch):
+    direct = urlsplit(site.endpoints[listener])
+    said, answered = bytearray(), bytearray()
 
     async def overhear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        parts = urlsplit(site.endpoints["reward"])
-        onward_reader, onward = await asyncio.open_connection(parts.hostname, parts.port)
+        onward_reader, onward = await asyncio.open_connection(direct.hostname, direct.port)
 
-        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, *, is_kept: bool) -> None:
+        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, kept: bytearray) -> None:
             while data := await source.read(4096):
-                if is_kept:
-                    overheard.extend(data)
+                kept.extend(data)
                 target.write(data)
             target.close()
 
-        await asyncio.gather(pump(reader, onward, is_kept=True), pump(onward_reader, writer, is_kept=False))
+        await asyncio.gather(pump(reader, onward, said), pump(onward_reader, writer, answered))
 
     server = await asyncio.start_server(overhear, "127.0.0.1", 0)
-    detour = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    direct, site.endpoints["reward"] = site.endpoints["reward"], detour
-    try:
-        # The detour forwards to the real endpoint only once it has been put back.
-        with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-0"), "reward") as peer:
-            site.endpoints["reward"] = direct
+    with monkeypatch.context() as detour:
+        detour.setitem(site.endpoints, listener, f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-0"), listener) as peer:
             assert await peer.is_served()
-    finally:
-        site.endpoints["reward"] = direct
-        server.close()
-    before, received = site.refusals("reward", "bad_handshake"), site.received("reward")
+    server.close()
+    before, received = site.refusals(listener, "bad_handshake"), site.received(listener)
 
-    parts = urlsplit(direct)
-    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S) as again:
-        again.sendall(overheard)
-        await asyncio.to_thread(until_closed, again)
+    with dialled(site.endpoints[listener]) as again:
+        again.sendall(said[:HELLO_END])
+        heard = await asyncio.to_thread(until_heard, again, b"WELCOME")
+        again.sendall(said[HELLO_END:])
+        heard += await asyncio.to_thread(until_closed, again)
 
-    await told(site, "reward", "bad_handshake", more_than=before)
-    assert site.received("reward") == received
-    assert b"nobody's" not in overheard
+    await told(site, listener, "bad_handshake", more_than=before)
+    # The handshake of CURVE names its commands in the clear: this one was begun, and never came to its end.
+    assert all(word in answered for word in (b"WELCOME", b"READY", b"MESSAGE"))
+    assert [word for word in (b"WELCOME", b"READY", b"MESSAGE") if word in heard] == [b"WELCOME"]
+    assert not any(name in said for name in (b"nobody's", b"rollout-0"))
+    if listener != "coordinator":  # others talk to that one all the time
+        assert site.received(listener) == received
+
+
+async def test_a_sample_that_is_sent_twice_is_acknowledged_twice_and_counted_once(site):
+    def counted(outcome: str) -> float:
+        return site.metric("coordinator", f'tetrad_learner_samples_total{{outcome="{outcome}"}}')
+
+    accepted, duplicates = counted("accepted"), counted("duplicate")
+    with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-0"), "coordinator") as peer:
+        lessee = Lessee(peer.connection)
+        registered = asyncio.create_task(lessee.member.run())
+        async with asyncio.timeout(2 * PATIENCE_S):  # the first weights are published meanwhile
+            sample = lessee.sample(await lessee.leases.get())
+            acks = []
+            for _ in range(2):
+                peer.connection.send_nowait(sample)
+                acks.append(await lessee.acks.get())
+        lessee.member.leave("the test is over")
+        registered.cancel()
+        await asyncio.wait({registered})
+
+    assert [ack.disposition for ack in acks] == [Disposition.ACCEPTED, Disposition.DUPLICATE]
+    assert (counted("accepted"), counted("duplicate")) == (accepted + 1, duplicates + 1)
+
+
+async def test_a_turn_that_is_sent_twice_is_answered_twice_and_graded_once(site):
+    # It learns the name of its run from the coordinator, and loads its graders before that.
+    await asyncio.to_thread(site.until, lambda: '"ok": true' in site.page("reward", "readyz"), "reward is registered")
+    graded = 'tetrad_reward_samples_total{outcome="scored",reward_fn="arithmetic"}'
+    before = site.metric("reward", graded)
+    with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-0"), "reward") as peer:
+        opening = an_opening(episodes=("said twice",), seeds=(1,), grader_version="")
+        await peer.connection.request(opening, timeout_s=PATIENCE_S)
+        turn = a_turn(episode="said twice")
+        first, second = [await peer.connection.request(turn, timeout_s=PATIENCE_S) for _ in range(2)]
+
+    assert (first.outcome, first.reward) == (GradeOutcome.OK, 1.0)
+    assert second == first
+    assert site.metric("reward", graded) == before + 1
+
+
+@everywhere
+def test_pages_are_for_this_host_alone_unless_they_are_opened(site, listener):
+    assert "tetrad_build_info" in site.page(listener)
+    # Every address of 127/8 is this host; a server on all addresses would answer here.
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", site.ports[listener]), timeout=PATIENCE_S)
+    assert "pages_open_to_the_network" not in site.log(listener)
 
 
 @everywhere
