@@ -57,6 +57,8 @@ OUTCOMES = {
     "nan": (GradeOutcome.CRASHED, FailureKind.DATA, "must be finite"),
     "write": (GradeOutcome.CRASHED, FailureKind.DATA, "worker"),
     "fork": (GradeOutcome.CRASHED, FailureKind.DATA, "exit code 0"),
+    "fork_bomb": (GradeOutcome.TIMEOUT, FailureKind.INFRA, "no answer within 3 s"),
+    "flood": (GradeOutcome.CRASHED, FailureKind.DATA, "16 MiB are printed"),
 }
 
 
@@ -182,6 +184,33 @@ async def test_a_grader_that_hangs_on_import_is_timed_out(tmp_path):
         reply = await workers.load("x", reference=f"{tmp_path}/hangs.py:fn", config={})
 
     assert reply.outcome is GradeOutcome.TIMEOUT
+
+
+async def test_a_fork_bomb_ends_with_its_worker():
+    async with a_pool("hostile") as workers:
+        bombed = workers._supply.active[0].worker.pid
+        grading = asyncio.ensure_future(workers.grade(an_opening(), "fork_bomb"))
+        most = 0
+        while not grading.done():
+            most = max(most, len(group_of(bombed)))
+            await asyncio.sleep(0.02)
+        async with asyncio.timeout(PATIENCE_S):
+            while group_of(bombed):  # noqa: ASYNC110 - the end of a process of another's raises no event
+                await asyncio.sleep(0.02)
+
+    assert grading.result().outcome is GradeOutcome.TIMEOUT
+    assert most > 1
+
+
+def group_of(leader):
+    """Living processes of a group."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            state, _parent, group = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:3]
+            if int(group) == leader and state != "Z":
+                found.append(entry.name)
+    return found
 
 
 async def test_no_process_is_left_behind():
