@@ -10,10 +10,10 @@ import pytest
 import zmq
 
 from security.lessee import Lessee
-from security.site import LISTENERS, PATIENCE_S, Site, a_peer
+from security.site import LISTENERS, PATIENCE_S, Site, a_peer, free_port, question_for
 from tetrad_testing.builders import a_hello, a_publication, a_pull, a_return, a_sample, a_turn, an_opening
 from tetrad_testing.fuzz import throw_noise
-from tetrad_transport import DeadlineError, RefusedError
+from tetrad_transport import DeadlineError, RefusedError, ZmqTransport
 from tetrad_transport.doorway import MAX_STRANGERS
 from tetrad_transport.keys import Keyring, KeyRole
 from tetrad_transport.keys.curve import secure_client
@@ -21,7 +21,7 @@ from tetrad_transport.keys.folder import KeyFolder
 from tetrad_transport.membership import new_incarnation
 from tetrad_wire import Message, encode
 from tetrad_wire.ids import Incarnation
-from tetrad_wire.messages.episodes import GradeOutcome
+from tetrad_wire.messages.episodes import GradeOutcome, StepEpisode
 from tetrad_wire.messages.leases import Disposition
 from tetrad_wire.messages.membership import Desired, Role
 from tetrad_wire.messages.refusals import RefusalCode
@@ -116,6 +116,47 @@ async def test_a_key_for_one_replica_is_no_key_for_another(site):
 
     assert [refused.code for refused in refusals] == [RefusalCode.WRONG_NAME]
     await told(site, "coordinator", "wrong_name")
+
+
+async def test_nobody_gets_the_mail_of_another_by_taking_its_name(site):
+    async with a_good_peer(site, "reward") as peer:
+        with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+            dealer.linger = 0
+            dealer.setsockopt_string(zmq.IDENTITY, "rollout-0")
+            secure_client(dealer, site.keyring(KeyRole.ROLLOUT, "rollout-1").own, site.server_key("reward"))
+            dealer.connect(site.endpoints["reward"])
+            dealer.send_multipart([bytes(frame) for frame in encode(Message(body=question_for("reward"), id=1))])
+            assert await asyncio.to_thread(dealer.poll, PATIENCE_S * 1000)
+            dealer.recv_multipart()
+
+            assert await peer.is_served()
+            assert not dealer.poll(0)
+
+
+async def test_a_server_with_another_key_than_the_known_one_hears_nothing(site, monkeypatch):
+    noted = []
+    transport = ZmqTransport(keyring=site.keyring(KeyRole.REWARD, "reward-0"), on_refusal=noted.append)
+    impostor = transport.listen(f"tcp://127.0.0.1:{free_port()}")
+    with monkeypatch.context() as detour:
+        for listener in ("coordinator", "reward"):
+            detour.setitem(site.endpoints, listener, impostor.endpoint)
+        keyring = site.keyring(KeyRole.ROLLOUT, "rollout-0")
+        with a_peer(site, keyring, "coordinator") as deceived:
+            async with asyncio.timeout(PATIENCE_S):
+                while not noted:
+                    with contextlib.suppress(TimeoutError):
+                        await deceived.is_served(timeout_s=0.2)
+        heard = impostor.statistics().messages_received
+        # The same process under the key that is its own is found.
+        with a_peer(site, keyring, "reward") as peer:
+            peer.connection.send_nowait(question_for("reward"))
+            delivery = await asyncio.wait_for(impostor.receive(), PATIENCE_S)
+    impostor.close()
+    transport.close()
+
+    assert heard == 0
+    assert {refusal.reason for refusal in noted} == {"bad_handshake"}
+    assert isinstance(delivery.message.body, StepEpisode)
 
 
 async def test_nobody_speaks_for_the_process_of_another_key(site):
