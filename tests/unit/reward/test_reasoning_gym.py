@@ -8,7 +8,7 @@ pytest.importorskip("reasoning_gym", reason="the extra 'reasoning-gym' is not in
 
 from tetrad_cli.data import command
 from tetrad_reward.environments.reasoning_gym import ReasoningGym, answer_in
-from tetrad_reward.evaluated_answers import FORMULAS, LITERALS
+from tetrad_reward.evaluated_answers import FORMULAS, LITERALS, is_harmless
 from tetrad_trajectories.dataset import Dataset
 
 
@@ -81,18 +81,18 @@ def test_partial_credit_may_be_taken(rows):
 
 @pytest.mark.parametrize("task", sorted(LITERALS | FORMULAS))
 def test_no_answer_is_run_by_a_scorer_that_would(tmp_path, task):
-    made = command(["reasoning-gym", "--output-dir", str(tmp_path), "--task", task, "--size", "8"])
+    sizes = ("--size", "8", "--validation-size", "1")
+    made = command(["reasoning-gym", "--output-dir", str(tmp_path), "--task", task, *sizes])
     rows = Dataset.read([tmp_path / "train.parquet"])
     path = tmp_path / "run"
     attack = f"open({str(path)!r}, 'w')"
     spelled = "+".join(f"chr({ord(letter)})" for letter in attack)
     attacks = [attack, f"[{attack}]", f"eval({spelled})", f"S({spelled})", f"sympify({spelled})", f"f'{{{attack}}}'"]
 
-    right = [ReasoningGym({}, extras_of(rows[n])).step(rows[n].ground_truth)["reward"] for n in range(len(rows))]
     paid = [ReasoningGym({}, extras_of(rows[0])).step(f"<answer>{text}</answer>")["reward"] for text in attacks]
 
     assert made == 0
-    assert right == [1.0] * 8
+    assert all(is_harmless(rows[n].ground_truth, task=task) for n in range(len(rows)))
     assert paid == [0.0] * len(attacks)
     assert not path.exists()
 
