@@ -4,14 +4,12 @@ import asyncio
 import contextlib
 import random
 import socket
-from urllib.parse import urlsplit
 
 import pytest
 import zmq
 
-from security.lessee import Lessee
-from security.site import LISTENERS, PATIENCE_S, Site, a_peer, free_port, question_for
-from tetrad_testing.builders import a_hello, a_publication, a_pull, a_return, a_sample, a_turn, an_opening
+from security.site import LISTENERS, PATIENCE_S, Site, a_peer, dialled, free_port, question_for, told, until_closed
+from tetrad_testing.builders import a_hello, a_publication, a_pull, a_return, a_sample, a_turn
 from tetrad_testing.fuzz import throw_noise
 from tetrad_transport import DeadlineError, RefusedError, ZmqTransport
 from tetrad_transport.doorway import MAX_STRANGERS
@@ -21,15 +19,11 @@ from tetrad_transport.keys.folder import KeyFolder
 from tetrad_transport.membership import new_incarnation
 from tetrad_wire import Message, encode
 from tetrad_wire.ids import Incarnation
-from tetrad_wire.messages.episodes import GradeOutcome, StepEpisode
-from tetrad_wire.messages.leases import Disposition
+from tetrad_wire.messages.episodes import StepEpisode
 from tetrad_wire.messages.membership import Desired, Role
 from tetrad_wire.messages.refusals import RefusalCode
 
 pytestmark = [pytest.mark.timeout(240)]
-
-# Greeting and HELLO of CURVE (RFC 26).
-HELLO_END = 64 + 2 + 200
 
 everywhere = pytest.mark.parametrize("listener", LISTENERS)
 
@@ -41,14 +35,6 @@ async def a_good_peer(site: Site, listener: str):
         assert await peer.is_served()
         yield peer
         assert await peer.is_served()
-
-
-async def told(site: Site, listener: str, reason: str, *, more_than: float = 0.0) -> None:
-    """Wait for the metric, then look for the line of the audit log."""
-    what = f"{listener} counts {reason}"
-    await asyncio.to_thread(site.until, lambda: site.refusals(listener, reason) > more_than, what)
-    lines = [line for line in site.log(listener).splitlines() if '"event": "peer_refused"' in line]
-    assert any(f'"reason": "{reason}"' in line for line in lines)
 
 
 @everywhere
@@ -259,108 +245,6 @@ async def test_nobody_stands_at_a_door_for_long(site):
 
         for listener in LISTENERS:
             await told(site, listener, "slow_handshake", more_than=before[listener] + 2)
-
-
-def dialled(endpoint: str) -> socket.socket:
-    """A connection that has said nothing yet."""
-    parts = urlsplit(endpoint)
-    return socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S)
-
-
-def until_closed(connection: socket.socket) -> bytes:
-    """Read until the other side hangs up; its greeting comes first."""
-    heard = bytearray()
-    with contextlib.suppress(ConnectionResetError):
-        while data := connection.recv(4096):
-            heard.extend(data)
-    return bytes(heard)
-
-
-def until_heard(connection: socket.socket, word: bytes) -> bytes:
-    """Read until a word has come."""
-    heard = bytearray()
-    while word not in heard:
-        data = connection.recv(4096)
-        assert data, f"hung up after {bytes(heard)!r}"
-        heard.extend(data)
-    return bytes(heard)
-
-
-@everywhere
-async def test_what_was_overheard_cannot_be_said_again(site, listener, monkeypatch):
-    direct = urlsplit(site.endpoints[listener])
-    said, answered = bytearray(), bytearray()
-
-    async def overhear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward_reader, onward = await asyncio.open_connection(direct.hostname, direct.port)
-
-        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, kept: bytearray) -> None:
-            while data := await source.read(4096):
-                kept.extend(data)
-                target.write(data)
-            target.close()
-
-        await asyncio.gather(pump(reader, onward, said), pump(onward_reader, writer, answered))
-
-    server = await asyncio.start_server(overhear, "127.0.0.1", 0)
-    with monkeypatch.context() as detour:
-        detour.setitem(site.endpoints, listener, f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-0"), listener) as peer:
-            assert await peer.is_served()
-    server.close()
-    before, received = site.refusals(listener, "bad_handshake"), site.received(listener)
-
-    with dialled(site.endpoints[listener]) as again:
-        again.sendall(said[:HELLO_END])
-        heard = await asyncio.to_thread(until_heard, again, b"WELCOME")
-        again.sendall(said[HELLO_END:])
-        heard += await asyncio.to_thread(until_closed, again)
-
-    await told(site, listener, "bad_handshake", more_than=before)
-    # The handshake of CURVE names its commands in the clear: this one was begun, and never came to its end.
-    assert all(word in answered for word in (b"WELCOME", b"READY", b"MESSAGE"))
-    assert [word for word in (b"WELCOME", b"READY", b"MESSAGE") if word in heard] == [b"WELCOME"]
-    assert not any(name in said for name in (b"nobody's", b"rollout-0"))
-    if listener != "coordinator":  # others talk to that one all the time
-        assert site.received(listener) == received
-
-
-async def test_a_sample_that_is_sent_twice_is_acknowledged_twice_and_counted_once(site):
-    def counted(outcome: str) -> float:
-        return site.metric("coordinator", f'tetrad_learner_samples_total{{outcome="{outcome}"}}')
-
-    accepted, duplicates = counted("accepted"), counted("duplicate")
-    with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-0"), "coordinator") as peer:
-        lessee = Lessee(peer.connection)
-        registered = asyncio.create_task(lessee.member.run())
-        async with asyncio.timeout(2 * PATIENCE_S):  # the first weights are published meanwhile
-            sample = lessee.sample(await lessee.leases.get())
-            acks = []
-            for _ in range(2):
-                peer.connection.send_nowait(sample)
-                acks.append(await lessee.acks.get())
-        lessee.member.leave("the test is over")
-        registered.cancel()
-        await asyncio.wait({registered})
-
-    assert [ack.disposition for ack in acks] == [Disposition.ACCEPTED, Disposition.DUPLICATE]
-    assert (counted("accepted"), counted("duplicate")) == (accepted + 1, duplicates + 1)
-
-
-async def test_a_turn_that_is_sent_twice_is_answered_twice_and_graded_once(site):
-    # It learns the name of its run from the coordinator, and loads its graders before that.
-    await asyncio.to_thread(site.until, lambda: '"ok": true' in site.page("reward", "readyz"), "reward is registered")
-    graded = 'tetrad_reward_samples_total{outcome="scored",reward_fn="arithmetic"}'
-    before = site.metric("reward", graded)
-    with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-0"), "reward") as peer:
-        opening = an_opening(episodes=("said twice",), seeds=(1,), grader_version="")
-        await peer.connection.request(opening, timeout_s=PATIENCE_S)
-        turn = a_turn(episode="said twice")
-        first, second = [await peer.connection.request(turn, timeout_s=PATIENCE_S) for _ in range(2)]
-
-    assert (first.outcome, first.reward) == (GradeOutcome.OK, 1.0)
-    assert second == first
-    assert site.metric("reward", graded) == before + 1
 
 
 @everywhere
