@@ -15,7 +15,7 @@ from tetrad_wire.messages.episodes import GradeOutcome
 from tetrad_wire.messages.leases import ChatMessage, FailureKind
 
 GRADERS = Path(__file__).with_name("graders.py")
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 @contextlib.asynccontextmanager
