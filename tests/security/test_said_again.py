@@ -65,7 +65,7 @@ async def test_a_sample_that_is_sent_twice_is_acknowledged_twice_and_counted_onc
     with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-0"), "coordinator") as peer:
         lessee = Lessee(peer.connection)
         registered = asyncio.create_task(lessee.member.run())
-        async with asyncio.timeout(2 * PATIENCE_S):  # the first weights are published meanwhile
+        async with asyncio.timeout(3 * PATIENCE_S):  # the first weights are published meanwhile
             sample = lessee.sample(await lessee.leases.get())
             acks = []
             for _ in range(2):

@@ -81,7 +81,7 @@ def test_partial_credit_may_be_taken(rows):
 
 @pytest.mark.parametrize("task", sorted(LITERALS | FORMULAS))
 def test_no_answer_is_run_by_a_scorer_that_would(tmp_path, task):
-    sizes = ("--size", "8", "--validation-size", "1")
+    sizes = ("--size", "3", "--validation-size", "1")
     made = command(["reasoning-gym", "--output-dir", str(tmp_path), "--task", task, *sizes])
     rows = Dataset.read([tmp_path / "train.parquet"])
     path = tmp_path / "run"
