@@ -66,9 +66,9 @@ async def test_each_hostile_response_costs_one_grade_and_its_neighbours_nothing(
     # A busy machine must not make a time-out of what only crashes.
     async with a_pool("hostile", num_workers=2, deadline_s=3.0) as workers:
         hostile = {action: workers.grade(an_opening(), action) for action in OUTCOMES}
-        neighbours = [workers.grade(an_opening(), f"fine {n}") for n in range(50)]
+        neighbours = [workers.grade(an_opening(), f"fine {n}") for n in range(60)]
         # Interleaved, so that every hostile grade has innocent ones behind it in its worker.
-        mixed = [neighbours[n : n + 4] for n in range(0, 50, 4)]
+        mixed = [neighbours[n : n + 4] for n in range(0, 60, 4)]
         order = [call for action, group in zip(hostile.values(), mixed, strict=False) for call in (action, *group)]
         rest = [call for group in mixed[len(hostile) :] for call in group]
         replies = dict(zip([*order, *rest], await asyncio.gather(*order, *rest), strict=True))
