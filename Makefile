@@ -73,7 +73,8 @@ test-sglang: $(SGLANG_STAMP)  ## The engine's conformance suite against the real
 
 test-security: $(STAMP)  ## Strangers, thieves and liars at running services, and a whole run under keys
 	$(BIN)/python -m pytest -q tests/security tests/unit/transport/test_keys.py tests/unit/transport/test_gate.py \
-		tests/unit/runtime/test_audit.py tests/unit/runtime/test_wiring.py $(PYTEST_ARGUMENTS)
+		tests/unit/runtime/test_audit.py tests/unit/runtime/test_wiring.py tests/unit/cli/test_keys_command.py \
+		tests/unit/reward/test_code.py tests/unit/reward/test_reasoning_gym.py $(PYTEST_ARGUMENTS)
 
 check-containers: $(STAMP)  ## Lint images and compose files, build the images and run a few steps in them (root, buildah)
 	$(BIN)/python -m pytest -q tests/packaging/test_containers.py

@@ -1,8 +1,12 @@
 """What hostile responses cost the good ones: grades per second with one hostile response in a hundred, against none.
 
 Two workers, math and code. Alone and beside take many short turns, so that a busy machine troubles both alike; every
-kind of hostile response has its turn, and the sums are compared. Programs have one second of CPU time for a test. Part
-of `rewards`.
+kind of hostile response has its turn, and the sums are compared. Part of `rewards`.
+
+What these figures do not show: a response that takes all the time there is. Programs have one second of CPU time for
+a test here, not the default of four; and `(x+y+z)^{999}`, which ends only with the deadline of `math` (10 s) and its
+worker, is not among them. Such a one holds one of the two workers for as long, and good grades come at half the speed
+meanwhile. `docs/how-to/choose-a-grader.md` says what to do.
 """
 
 import asyncio

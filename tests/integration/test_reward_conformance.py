@@ -2,15 +2,19 @@
 
 import contextlib
 import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from integration.node_site import environment, installed
 
 from tetrad_cli.commands.conformance import main
+from tetrad_cli.conformance.trial import RULES
 from tetrad_config import RunConfig, dump_resolved
 
 FORGETFUL = Path(__file__).with_name("forgetful_reward.py")
@@ -30,16 +34,34 @@ def serving(
         process.wait(10)
 
 
-def ours(folder: Path, *program: str) -> list[str]:
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the service is asked, and where it looks for its coordinator."""
+
+    reward: str
+    coordinator: str
+
+
+def sockets(folder: Path) -> Endpoints:
+    return Endpoints(f"ipc://{folder}/r", f"ipc://{folder}/c")
+
+
+def ports() -> Endpoints:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return Endpoints(*(f"tcp://127.0.0.1:{each.getsockname()[1]}" for each in (one, other)))
+
+
+def ours(folder: Path, *program: str, at: Endpoints | None = None) -> list[str]:
     (folder / "config.yaml").write_text(dump_resolved(RunConfig()))
-    where = ("--run-dir", str(folder), "--coordinator", f"ipc://{folder}/c", "--bind", f"ipc://{folder}/r")
-    return [sys.executable, *program, *where]
+    at = at or sockets(folder)
+    return [sys.executable, *program, "--run-dir", str(folder), "--coordinator", at.coordinator, "--bind", at.reward]
 
 
-def tried(folder: Path, *words: str) -> "tuple[int, dict[str, dict[str, str]]]":
-    command = [sys.executable, "-m", "tetrad_cli", "conformance", "reward", f"ipc://{folder}/r", "--json"]
+def tried(folder: Path, *words: str, at: Endpoints | None = None) -> "tuple[int, dict[str, dict[str, str]]]":
+    at = at or sockets(folder)
+    command = [sys.executable, "-m", "tetrad_cli", "conformance", "reward", at.reward, "--json"]
     done = subprocess.run(
-        [*command, "--coordinator", f"ipc://{folder}/c", *words],
+        [*command, "--coordinator", at.coordinator, *words],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
@@ -62,6 +84,19 @@ def test_our_own_service_keeps_every_rule(tmp_path: Path) -> None:
         assert process.wait(30) == 0
     assert {one["verdict"] for one in findings.values()} == {"pass"}
     assert len(findings) > 25
+
+
+def test_our_own_service_keeps_them_over_tcp_as_well(tmp_path: Path) -> None:
+    at = ports()
+    # Leaving takes as long as its open episodes may take, over any transport.
+    rules = [rule.__name__ for rule in RULES if rule.__name__ != "drains"]
+    only = [word for rule in rules for word in ("--only", rule)]
+    with serving(tmp_path, ours(tmp_path, "-m", "tetrad_reward", at=at), {**os.environ, "TETRAD_ALLOW_CLEAR_TCP": "1"}):
+        code, findings = tried(tmp_path, *only, at=at)
+
+    assert broken(findings) == {}
+    assert code == 0
+    assert set(findings) >= set(rules)
 
 
 def test_a_service_that_grades_a_repeated_turn_anew_is_found_out(tmp_path: Path) -> None:
@@ -91,10 +126,11 @@ def test_a_row_of_the_user_s_own_is_graded(tmp_path: Path) -> None:
 
 
 def test_the_service_in_node_js_keeps_every_rule(tmp_path: Path) -> None:
-    env = environment(coordinator=f"ipc://{tmp_path}/c", bind=f"ipc://{tmp_path}/r")
+    at = ports()
+    env = environment(coordinator=at.coordinator, bind=at.reward)
     installed(tmp_path)
     with serving(tmp_path, ["node", "service.mjs"], env) as process:
-        code, findings = tried(tmp_path)
+        code, findings = tried(tmp_path, at=at)
         assert broken(findings) == {}
         assert code == 0
         assert process.wait(30) == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tetrad_config import RunConfig, dump_resolved
+from tetrad_runtime.exits import ExitCode
 from tetrad_testing.fuzz import throw_garbage
 from tetrad_transport import ZmqTransport
 from tetrad_wire.ids import RunId
@@ -100,8 +101,13 @@ class Replica:
         return await asyncio.to_thread(fetch)
 
 
-def write_run(folder, **reward):
-    config = RunConfig().model_copy(update={"reward": RunConfig().reward.model_copy(update=reward)})
+def write_run(folder, *, env_class="gsm8k", **reward):
+    defaults = RunConfig()
+    sections = {
+        "reward": defaults.reward.model_copy(update=reward),
+        "environment": defaults.environment.model_copy(update={"env_class": env_class}),
+    }
+    config = defaults.model_copy(update=sections)
     (folder / "config.yaml").write_text(dump_resolved(config))
 
 
@@ -296,6 +302,24 @@ async def test_check_tries_the_graders_without_a_socket(folder, implementation, 
     assert process.returncode == code
     assert text in errors.decode()
     assert not (folder / "r").exists()
+
+
+@pytest.mark.parametrize("flags", [(), ("--check",)], ids=["serve", "check"])
+async def test_programs_are_not_graded_where_no_sandbox_can_be_had(folder, flags, monkeypatch):
+    # As in a container whose host forbids user namespaces.
+    bwrap = folder / "bin" / "bwrap"
+    bwrap.parent.mkdir()
+    bwrap.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    bwrap.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bwrap.parent}:{os.environ['PATH']}")
+    write_run(folder, env_class="code")
+
+    process = await start(folder, *flags)
+    _, errors = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+
+    assert process.returncode == ExitCode.CONFIG
+    assert "No permissions to create new namespace" in errors.decode()
+    assert "user namespaces may be forbidden" in errors.decode()
 
 
 async def test_a_taken_endpoint_is_the_machines_fault(folder):

@@ -9,7 +9,7 @@ from tetrad_transport.keys import KeyRole
 from tetrad_transport.keys.folder import KeyFolder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("security")
     keys = KeyFolder(folder / "keys")

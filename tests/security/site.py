@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tetrad_config import dump_resolved, load
 from tetrad_testing.builders import a_hello, a_pull, a_turn
@@ -177,3 +178,36 @@ class Peer:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+async def told(site: Site, listener: str, reason: str, *, more_than: float = 0.0) -> None:
+    """Wait for the metric, then look for the line of the audit log."""
+    what = f"{listener} counts {reason}"
+    await asyncio.to_thread(site.until, lambda: site.refusals(listener, reason) > more_than, what)
+    lines = [line for line in site.log(listener).splitlines() if '"event": "peer_refused"' in line]
+    assert any(f'"reason": "{reason}"' in line for line in lines)
+
+
+def dialled(endpoint: str) -> socket.socket:
+    """A connection that has said nothing yet."""
+    parts = urlsplit(endpoint)
+    return socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S)
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """Read until the other side hangs up; its greeting comes first."""
+    heard = bytearray()
+    with contextlib.suppress(ConnectionResetError):
+        while data := connection.recv(4096):
+            heard.extend(data)
+    return bytes(heard)
+
+
+def until_heard(connection: socket.socket, word: bytes) -> bytes:
+    """Read until a word has come."""
+    heard = bytearray()
+    while word not in heard:
+        data = connection.recv(4096)
+        assert data, f"hung up after {bytes(heard)!r}"
+        heard.extend(data)
+    return bytes(heard)

@@ -4,15 +4,14 @@ import asyncio
 import contextlib
 import random
 import socket
-from urllib.parse import urlsplit
 
 import pytest
 import zmq
 
-from security.site import LISTENERS, PATIENCE_S, Site, a_peer
+from security.site import LISTENERS, PATIENCE_S, Site, a_peer, dialled, free_port, question_for, told, until_closed
 from tetrad_testing.builders import a_hello, a_publication, a_pull, a_return, a_sample, a_turn
 from tetrad_testing.fuzz import throw_noise
-from tetrad_transport import DeadlineError, RefusedError
+from tetrad_transport import DeadlineError, RefusedError, ZmqTransport
 from tetrad_transport.doorway import MAX_STRANGERS
 from tetrad_transport.keys import Keyring, KeyRole
 from tetrad_transport.keys.curve import secure_client
@@ -20,6 +19,7 @@ from tetrad_transport.keys.folder import KeyFolder
 from tetrad_transport.membership import new_incarnation
 from tetrad_wire import Message, encode
 from tetrad_wire.ids import Incarnation
+from tetrad_wire.messages.episodes import StepEpisode
 from tetrad_wire.messages.membership import Desired, Role
 from tetrad_wire.messages.refusals import RefusalCode
 
@@ -35,14 +35,6 @@ async def a_good_peer(site: Site, listener: str):
         assert await peer.is_served()
         yield peer
         assert await peer.is_served()
-
-
-async def told(site: Site, listener: str, reason: str, *, more_than: float = 0.0) -> None:
-    """Wait for the metric, then look for the line of the audit log."""
-    what = f"{listener} counts {reason}"
-    await asyncio.to_thread(site.until, lambda: site.refusals(listener, reason) > more_than, what)
-    lines = [line for line in site.log(listener).splitlines() if '"event": "peer_refused"' in line]
-    assert any(f'"reason": "{reason}"' in line for line in lines)
 
 
 @everywhere
@@ -110,6 +102,47 @@ async def test_a_key_for_one_replica_is_no_key_for_another(site):
 
     assert [refused.code for refused in refusals] == [RefusalCode.WRONG_NAME]
     await told(site, "coordinator", "wrong_name")
+
+
+async def test_nobody_gets_the_mail_of_another_by_taking_its_name(site):
+    async with a_good_peer(site, "reward") as peer:
+        with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+            dealer.linger = 0
+            dealer.setsockopt_string(zmq.IDENTITY, "rollout-0")
+            secure_client(dealer, site.keyring(KeyRole.ROLLOUT, "rollout-1").own, site.server_key("reward"))
+            dealer.connect(site.endpoints["reward"])
+            dealer.send_multipart([bytes(frame) for frame in encode(Message(body=question_for("reward"), id=1))])
+            assert await asyncio.to_thread(dealer.poll, PATIENCE_S * 1000)
+            dealer.recv_multipart()
+
+            assert await peer.is_served()
+            assert not dealer.poll(0)
+
+
+async def test_a_server_with_another_key_than_the_known_one_hears_nothing(site, monkeypatch):
+    noted = []
+    transport = ZmqTransport(keyring=site.keyring(KeyRole.REWARD, "reward-0"), on_refusal=noted.append)
+    impostor = transport.listen(f"tcp://127.0.0.1:{free_port()}")
+    with monkeypatch.context() as detour:
+        for listener in ("coordinator", "reward"):
+            detour.setitem(site.endpoints, listener, impostor.endpoint)
+        keyring = site.keyring(KeyRole.ROLLOUT, "rollout-0")
+        with a_peer(site, keyring, "coordinator") as deceived:
+            async with asyncio.timeout(PATIENCE_S):
+                while not noted:
+                    with contextlib.suppress(TimeoutError):
+                        await deceived.is_served(timeout_s=0.2)
+        heard = impostor.statistics().messages_received
+        # The same process under the key that is its own is found.
+        with a_peer(site, keyring, "reward") as peer:
+            peer.connection.send_nowait(question_for("reward"))
+            delivery = await asyncio.wait_for(impostor.receive(), PATIENCE_S)
+    impostor.close()
+    transport.close()
+
+    assert heard == 0
+    assert {refusal.reason for refusal in noted} == {"bad_handshake"}
+    assert isinstance(delivery.message.body, StepEpisode)
 
 
 async def test_nobody_speaks_for_the_process_of_another_key(site):
@@ -189,66 +222,38 @@ async def test_garbage_before_the_handshake_harms_nobody(site, listener):
     assert site.received(listener) >= received
 
 
-async def test_those_who_only_stand_at_the_door_are_few_and_not_for_long(site):
-    parts = urlsplit(site.endpoints["reward"])
-    async with a_good_peer(site, "reward") as peer:
+@everywhere
+async def test_those_who_only_stand_at_the_door_are_few(site, listener):
+    async with a_good_peer(site, listener) as peer:
         with contextlib.ExitStack() as stack:
-            silent = [
-                stack.enter_context(socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S))
-                for _ in range(MAX_STRANGERS + 40)
-            ]
+            for _ in range(MAX_STRANGERS + 40):
+                stack.enter_context(dialled(site.endpoints[listener]))
             assert await peer.is_served()
-            with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-1"), "reward") as newcomer:
+            with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-1"), listener) as newcomer:
                 assert await newcomer.is_served()
-            await told(site, "reward", "crowded_out", more_than=30)
-            await asyncio.to_thread(lambda: [until_closed(connection) for connection in silent])
-            await told(site, "reward", "slow_handshake")
+            await told(site, listener, "crowded_out", more_than=30)
 
 
-def until_closed(connection: socket.socket) -> None:
-    """Read until the other side hangs up; its greeting comes first."""
-    with contextlib.suppress(ConnectionResetError):
-        while connection.recv(4096):
-            pass
+async def test_nobody_stands_at_a_door_for_long(site):
+    async with contextlib.AsyncExitStack() as stack:
+        for listener in LISTENERS:
+            await stack.enter_async_context(a_good_peer(site, listener))
+        before = {listener: site.refusals(listener, "slow_handshake") for listener in LISTENERS}
+        silent = [stack.enter_context(dialled(site.endpoints[listener])) for listener in LISTENERS for _ in range(3)]
+
+        await asyncio.to_thread(lambda: [until_closed(connection) for connection in silent])
+
+        for listener in LISTENERS:
+            await told(site, listener, "slow_handshake", more_than=before[listener] + 2)
 
 
-async def test_what_was_overheard_cannot_be_said_again(site):
-    overheard = bytearray()
-
-    async def overhear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        parts = urlsplit(site.endpoints["reward"])
-        onward_reader, onward = await asyncio.open_connection(parts.hostname, parts.port)
-
-        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, *, is_kept: bool) -> None:
-            while data := await source.read(4096):
-                if is_kept:
-                    overheard.extend(data)
-                target.write(data)
-            target.close()
-
-        await asyncio.gather(pump(reader, onward, is_kept=True), pump(onward_reader, writer, is_kept=False))
-
-    server = await asyncio.start_server(overhear, "127.0.0.1", 0)
-    detour = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    direct, site.endpoints["reward"] = site.endpoints["reward"], detour
-    try:
-        # The detour forwards to the real endpoint only once it has been put back.
-        with a_peer(site, site.keyring(KeyRole.ROLLOUT, "rollout-0"), "reward") as peer:
-            site.endpoints["reward"] = direct
-            assert await peer.is_served()
-    finally:
-        site.endpoints["reward"] = direct
-        server.close()
-    before, received = site.refusals("reward", "bad_handshake"), site.received("reward")
-
-    parts = urlsplit(direct)
-    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S) as again:
-        again.sendall(overheard)
-        await asyncio.to_thread(until_closed, again)
-
-    await told(site, "reward", "bad_handshake", more_than=before)
-    assert site.received("reward") == received
-    assert b"nobody's" not in overheard
+@everywhere
+def test_pages_are_for_this_host_alone_unless_they_are_opened(site, listener):
+    assert "tetrad_build_info" in site.page(listener)
+    # Every address of 127/8 is this host; a server on all addresses would answer here.
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", site.ports[listener]), timeout=PATIENCE_S)
+    assert "pages_open_to_the_network" not in site.log(listener)
 
 
 @everywhere

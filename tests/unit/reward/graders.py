@@ -121,6 +121,15 @@ def hostile(response, ground_truth):  # noqa: RET503 - what it does not return i
             if os.fork() == 0:
                 time.sleep(3600)
             os._exit(0)
+        case "fork_bomb":
+            # 64 processes: as many as the machine that runs the tests can bear without its other users.
+            for _ in range(6):
+                os.fork()
+            time.sleep(3600)
+        case "flood":
+            for _ in range(4096):
+                print("x" * 4095)
+            raise RuntimeError("16 MiB are printed")
         case "thread":
             threading.Thread(target=time.sleep, args=(3600,)).start()
             return 1.0

@@ -8,6 +8,7 @@ pytest.importorskip("reasoning_gym", reason="the extra 'reasoning-gym' is not in
 
 from tetrad_cli.data import command
 from tetrad_reward.environments.reasoning_gym import ReasoningGym, answer_in
+from tetrad_reward.evaluated_answers import FORMULAS, LITERALS, is_harmless
 from tetrad_trajectories.dataset import Dataset
 
 
@@ -76,6 +77,24 @@ def test_partial_credit_may_be_taken(rows):
 
     assert 0.0 < paid < 1.0
     assert unpaid == 0.0
+
+
+@pytest.mark.parametrize("task", sorted(LITERALS | FORMULAS))
+def test_no_answer_is_run_by_a_scorer_that_would(tmp_path, task):
+    sizes = ("--size", "3", "--validation-size", "1")
+    made = command(["reasoning-gym", "--output-dir", str(tmp_path), "--task", task, *sizes])
+    rows = Dataset.read([tmp_path / "train.parquet"])
+    path = tmp_path / "run"
+    attack = f"open({str(path)!r}, 'w')"
+    spelled = "+".join(f"chr({ord(letter)})" for letter in attack)
+    attacks = [attack, f"[{attack}]", f"eval({spelled})", f"S({spelled})", f"sympify({spelled})", f"f'{{{attack}}}'"]
+
+    paid = [ReasoningGym({}, extras_of(rows[0])).step(f"<answer>{text}</answer>")["reward"] for text in attacks]
+
+    assert made == 0
+    assert all(is_harmless(rows[n].ground_truth, task=task) for n in range(len(rows)))
+    assert paid == [0.0] * len(attacks)
+    assert not path.exists()
 
 
 def test_a_row_that_comes_out_otherwise_is_refused(rows):

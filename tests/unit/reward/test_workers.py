@@ -15,7 +15,7 @@ from tetrad_wire.messages.episodes import GradeOutcome
 from tetrad_wire.messages.leases import ChatMessage, FailureKind
 
 GRADERS = Path(__file__).with_name("graders.py")
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 @contextlib.asynccontextmanager
@@ -57,6 +57,8 @@ OUTCOMES = {
     "nan": (GradeOutcome.CRASHED, FailureKind.DATA, "must be finite"),
     "write": (GradeOutcome.CRASHED, FailureKind.DATA, "worker"),
     "fork": (GradeOutcome.CRASHED, FailureKind.DATA, "exit code 0"),
+    "fork_bomb": (GradeOutcome.TIMEOUT, FailureKind.INFRA, "no answer within 3 s"),
+    "flood": (GradeOutcome.CRASHED, FailureKind.DATA, "16 MiB are printed"),
 }
 
 
@@ -64,9 +66,9 @@ async def test_each_hostile_response_costs_one_grade_and_its_neighbours_nothing(
     # A busy machine must not make a time-out of what only crashes.
     async with a_pool("hostile", num_workers=2, deadline_s=3.0) as workers:
         hostile = {action: workers.grade(an_opening(), action) for action in OUTCOMES}
-        neighbours = [workers.grade(an_opening(), f"fine {n}") for n in range(50)]
+        neighbours = [workers.grade(an_opening(), f"fine {n}") for n in range(60)]
         # Interleaved, so that every hostile grade has innocent ones behind it in its worker.
-        mixed = [neighbours[n : n + 4] for n in range(0, 50, 4)]
+        mixed = [neighbours[n : n + 4] for n in range(0, 60, 4)]
         order = [call for action, group in zip(hostile.values(), mixed, strict=False) for call in (action, *group)]
         rest = [call for group in mixed[len(hostile) :] for call in group]
         replies = dict(zip([*order, *rest], await asyncio.gather(*order, *rest), strict=True))
@@ -182,6 +184,33 @@ async def test_a_grader_that_hangs_on_import_is_timed_out(tmp_path):
         reply = await workers.load("x", reference=f"{tmp_path}/hangs.py:fn", config={})
 
     assert reply.outcome is GradeOutcome.TIMEOUT
+
+
+async def test_a_fork_bomb_ends_with_its_worker():
+    async with a_pool("hostile") as workers:
+        bombed = workers._supply.active[0].worker.pid
+        grading = asyncio.ensure_future(workers.grade(an_opening(), "fork_bomb"))
+        most = 0
+        while not grading.done():
+            most = max(most, len(group_of(bombed)))
+            await asyncio.sleep(0.02)
+        async with asyncio.timeout(PATIENCE_S):
+            while group_of(bombed):  # noqa: ASYNC110 - the end of a process of another's raises no event
+                await asyncio.sleep(0.02)
+
+    assert grading.result().outcome is GradeOutcome.TIMEOUT
+    assert most > 1
+
+
+def group_of(leader):
+    """Living processes of a group."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            state, _parent, group = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:3]
+            if int(group) == leader and state != "Z":
+                found.append(entry.name)
+    return found
 
 
 async def test_no_process_is_left_behind():

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import socket
 
 import pytest
+import structlog.testing
 
 from tetrad_telemetry import exporter
 from tetrad_telemetry.exporter import MAX_CONNECTIONS, MAX_REQUEST_BYTES, Health, Pages, serve
@@ -51,6 +53,26 @@ async def test_metrics_are_served_as_prometheus_text():
 
     assert (status, body) == (200, b"up 1\n")
     assert b"text/plain; version=0.0.4" in head
+
+
+@pytest.mark.parametrize(("host", "is_told"), [(None, False), ("127.0.0.1", False), ("0.0.0.0", True)])
+async def test_pages_stay_on_loopback_unless_opened_and_that_is_told(host, is_told):
+    with structlog.testing.capture_logs() as lines:
+        async with serve(Service().pages(), **({} if host is None else {"host": host})) as port:
+            # Every address of 127/8 is this host: only a server on all addresses is found on another one.
+            is_found = await asyncio.to_thread(is_listening, "127.0.0.2", port)
+
+    told = [line for line in lines if line["event"] == "pages_open_to_the_network"]
+    assert is_found is is_told
+    assert [(line["log_level"], line["host"]) for line in told] == [("warning", host)] * is_told
+
+
+def is_listening(host, port):
+    try:
+        with socket.create_connection((host, port), timeout=5):
+            return True
+    except ConnectionRefusedError:
+        return False
 
 
 async def test_health_and_readiness_follow_their_callables():

@@ -4,11 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import ModuleType
 from typing import Any, ClassVar, Final
 
 import reasoning_gym
 
+from tetrad_reward import evaluated_answers
 from tetrad_reward.environment import Conversation, StepOutput, settings_of
+from tetrad_reward.evaluated_answers import is_harmless
 from tetrad_reward.ground_truth import require_ground_truth
 
 COLUMN: Final = "reasoning_gym"
@@ -31,10 +34,11 @@ class ReasoningGym:
 
     The answer is what stands in the last `<answer>…</answer>`, or the whole response. Rows are made by
     `tetrad data reasoning-gym` and generated again here, since their metadata may be any Python object. Setting:
-    `partial_credit` (default true); without it everything below 1 is 0.
+    `partial_credit` (default true); without it everything below 1 is 0. Answers that a scorer would run are worth 0.
     """
 
     replayable: ClassVar[bool] = True
+    grader_sources: ClassVar[tuple[ModuleType, ...]] = (evaluated_answers,)
 
     @classmethod
     def prepare_grader(cls, env_config: Mapping[str, object]) -> None:
@@ -54,9 +58,15 @@ class ReasoningGym:
     def step(self, action: str) -> StepOutput:
         """Score the response and end the episode."""
         answer, rule = answer_in(action)
-        score = float(self._dataset.score_answer(answer[:MAX_ANSWER_CHARS], self._entry))
+        score = self._score(answer[:MAX_ANSWER_CHARS])
         reward = score if self._has_partial_credit else float(score >= 1.0)
         return {"observations": [], "reward": reward, "done": True, "metadata": {"extracted": answer, "rule": rule}}
+
+    def _score(self, answer: str) -> float:
+        # A composite task names in each entry the task that it comes from, and scores by.
+        if not is_harmless(answer, task=str(self._entry["metadata"].get("source_dataset"))):
+            return 0.0
+        return float(self._dataset.score_answer(answer, self._entry))
 
 
 def answer_in(response: str) -> tuple[str, str]:
