@@ -35,7 +35,7 @@ MAY_SEND: Final[Mapping[type[msgspec.Struct], frozenset[KeyRole]]] = {
     membership.Hello: MEMBERS,
     membership.Heartbeat: MEMBERS,
     membership.Bye: MEMBERS,
-    membership.AskRun: _TRAINER,
+    membership.AskRun: frozenset({KeyRole.TRAINER, KeyRole.ROLLOUT}),
     leases.LeasesRenewed: _ROLLOUT,
     leases.LeaseReturned: _ROLLOUT,
     leases.SampleFinished: _ROLLOUT,

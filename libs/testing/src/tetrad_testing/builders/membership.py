@@ -164,7 +164,12 @@ def a_run_question(**changes: Changes) -> membership.AskRun:
 
 def a_run_description(**changes: Changes) -> membership.RunDescribed:
     """Of a run with a short file."""
-    fields: dict[str, Any] = {"run": RUN, "name": "demo", "config": "trainer:\n  seed: 42\n"}
+    fields: dict[str, Any] = {
+        "run": RUN,
+        "name": "demo",
+        "config": "trainer:\n  seed: 42\n",
+        "broadcaster": "tcp://10.0.0.1:7001",
+    }
     return membership.RunDescribed(**fields | changes)
 
 

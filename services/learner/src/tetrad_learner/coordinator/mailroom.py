@@ -85,9 +85,13 @@ class Mailroom:
         self._outgoing.clear()
 
     def describe(self, peer: PeerId, *, reply_to: int) -> None:
-        """Say what is run here to somebody who asks before joining."""
+        """Say what is run here, and where the weights are, to somebody who asks before joining."""
+        record = self._registry.broadcaster()
+        about = self._about
+        if record is not None:
+            about = msgspec.structs.replace(about, broadcaster=record.hello.endpoint, broadcaster_key=record.key)
         with contextlib.suppress(PeerGoneError, PeerFullError):  # it asks again
-            self._listener.send_nowait(peer, self._about, reply_to=reply_to)
+            self._listener.send_nowait(peer, about, reply_to=reply_to)
 
     def order_ranks(self, order: RanksOrder | None) -> None:
         """Tell the other hosts of the learner what to run."""
