@@ -1,4 +1,4 @@
-"""Before a model loads: a replica finds the broadcaster by the coordinator, and proves every way that weights come by."""
+"""Before a model loads: a replica hears of the broadcaster from the coordinator, and proves every way of its weights."""
 
 import asyncio
 import contextlib
