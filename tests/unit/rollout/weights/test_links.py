@@ -1,4 +1,4 @@
-"""Before a model loads: a replica hears of the broadcaster from the coordinator, and proves every way of its weights."""
+"""Before a model loads: a replica learns from the coordinator where the broadcaster is, and proves every way there."""
 
 import asyncio
 import contextlib
