@@ -12,7 +12,8 @@ from tetrad_testing.builders.membership import a_hello, a_run_description
 from tetrad_testing.builders.values import RUN
 from tetrad_transport import MemoryTransport, PeerId, PublicKey
 from tetrad_wire.ids import Incarnation
-from tetrad_wire.messages.membership import AskRun, Hello, Role, RunDescribed
+from tetrad_wire.messages.joining import AskRun, RunDescribed
+from tetrad_wire.messages.membership import Hello, Role
 
 pytestmark = pytest.mark.timeout(30)
 ABOUT = a_run_description(broadcaster="")

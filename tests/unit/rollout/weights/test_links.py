@@ -18,7 +18,7 @@ from tetrad_transport.keys.role import NOBODY
 from tetrad_transport.membership import new_incarnation
 from tetrad_wire import Message
 from tetrad_wire.messages.groups import LinkEchoed, TestLink
-from tetrad_wire.messages.membership import AskRun
+from tetrad_wire.messages.joining import AskRun
 from tetrad_wire.messages.weights import WeightTransport
 
 pytestmark = pytest.mark.timeout(60)

@@ -48,7 +48,8 @@ from tetrad_trajectories.errors import DatasetError
 from tetrad_transport import Listener, ZmqTransport
 from tetrad_transport.keys import KeyRole
 from tetrad_wire.ids import RunId
-from tetrad_wire.messages.membership import RunDescribed, RunState
+from tetrad_wire.messages.joining import RunDescribed
+from tetrad_wire.messages.membership import RunState
 
 
 async def serve_coordinator(settings: CoordinatorSettings, config: RunConfig, drain: asyncio.Event) -> ExitCode:

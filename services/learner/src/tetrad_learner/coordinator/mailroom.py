@@ -15,8 +15,9 @@ from tetrad_learner.coordinator.tasks import Tasks
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Listener, PeerFullError, PeerGoneError, PeerId
 from tetrad_wire.ids import Incarnation, Token
+from tetrad_wire.messages.joining import RunDescribed
 from tetrad_wire.messages.leases import LeaseReturned, LeaseRevoked, SampleAck, SampleFinished, SamplesAcknowledged
-from tetrad_wire.messages.membership import RanksOrder, RunDescribed
+from tetrad_wire.messages.membership import RanksOrder
 
 log = get_logger(__name__)
 

@@ -12,7 +12,7 @@ from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Connection, DeadlineError, PublicKey, RefusedError
 from tetrad_wire import RemoteProtocolError
 from tetrad_wire.errors import Violation
-from tetrad_wire.messages.membership import AskRun, RunDescribed
+from tetrad_wire.messages.joining import AskRun, RunDescribed
 
 LOOK_UP_S: Final = 600.0
 """As long as a member waits for a silent coordinator: pods of a cluster start in any order."""
