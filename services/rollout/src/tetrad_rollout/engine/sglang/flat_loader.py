@@ -79,7 +79,8 @@ class Route:
             sources = sources_of(flat, self._described, self._targets)
         else:
             typed = as_type(flat, self._targets[0].dtype)
-            sources = list(typed.split([*self._cuts, typed.numel() - sum(self._cuts)])[1::2])
+            lengths = [*self._cuts, typed.numel() - sum(self._cuts)]
+            sources = list(typed.split(lengths)[1::2])  # type: ignore[no-untyped-call] # of torch
         torch._foreach_copy_(self._targets, sources)
 
 
