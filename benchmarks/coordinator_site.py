@@ -43,7 +43,8 @@ from tetrad_trajectories.dataset import Dataset
 from tetrad_transport import Delivery, PeerId
 from tetrad_transport.memory import MemoryTransport
 from tetrad_wire.ids import RunId
-from tetrad_wire.messages.membership import Hello, Role, RunDescribed
+from tetrad_wire.messages.joining import RunDescribed
+from tetrad_wire.messages.membership import Hello, Role
 
 ENDPOINT: Final = "coordinator"
 RANK_SET: Final = "fake-ranks"

@@ -23,6 +23,8 @@ FOLDER: Final = Path(__file__).parent
 GRACE_S: Final = 30.0
 GSM8K: Final = str(Path.home() / "data" / "gsm8k")
 """Where `tetrad data gsm8k` puts it unless told otherwise."""
+GPU: Final = "{gpu}"
+"""Stands for the name of this machine's first GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +58,20 @@ BENCHMARKS: Final = (
     Benchmark(name="algorithms", arguments=("algorithms.py",), timeout_s=1800.0),
     Benchmark(name="rollout", arguments=("rollout.py", "--deadline", "500"), needs_gpu=True),
     Benchmark(name="weight_sync_gpu", arguments=("weight_sync_gpu.py",), needs_gpu=True),
+    Benchmark(name="weight_sync_nccl", arguments=("weight_sync_gpu.py", "--over", "nccl"), min_gpus=2),
     Benchmark(name="gsm8k_loop", arguments=("gsm8k_loop.py", "--data", GSM8K), needs_gpu=True),
     Benchmark(
         name="gsm8k_loop_tutorial",
         arguments=("gsm8k_loop.py", "--data", GSM8K, "--shape", "tutorial"),
         needs_gpu=True,
     ),
-    Benchmark(name="scaling", arguments=("scaling.py", "--data", GSM8K), timeout_s=1500.0, min_gpus=2),
+    Benchmark(name="learner_ranks", arguments=("learner_ranks.py", "--accelerator", GPU), min_gpus=2),
+    Benchmark(
+        name="scaling",
+        arguments=("scaling.py", "--data", GSM8K, "--deadline", "1400"),
+        timeout_s=1500.0,
+        min_gpus=2,
+    ),
 )
 
 
@@ -90,7 +99,7 @@ def run(benchmark: Benchmark) -> str | None:
         print(f"── {benchmark.name}: left out, this machine has {found} of {benchmark.min_gpus} GPUs", flush=True)
         return None
     print(f"── {benchmark.name}", flush=True)
-    program, *options = benchmark.arguments
+    program, *options = [gpu_name() if word == GPU else word for word in benchmark.arguments]
     started = time.monotonic()
     # A group of its own: whatever it has started ends with it.
     process = subprocess.Popen([sys.executable, FOLDER / program, *options], process_group=0)

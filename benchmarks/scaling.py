@@ -10,6 +10,9 @@ Parts, each by itself and in the order given, under one deadline:
 * `split`: `tetrad train` in the tutorial's shape for three steps, learner on the first GPU and engine on the second,
   batches overlapping by one step (`gsm8k_loop.py --shape tutorial`).
 * `colocated`: the same with two ranks and two engines that take turns on both GPUs.
+* `colocated_tp2`: the same with one engine that is split over both.
+* `scale`: `tetrad train` with one engine, to which `tetrad scale` adds others in mid-run: tokens a second of the whole
+  loop before and after (on three GPUs and more: the learner has one to itself).
 
 Results are written after each part; `--extend` keeps those of an earlier run. What does not fit before the deadline is
 left out and named. `--tiny` makes everything small enough for a machine without GPUs: it shows that the program runs,
@@ -17,6 +20,7 @@ and says nothing about scaling, since all of it shares the cores.
 
     python benchmarks/scaling.py --data ~/data/gsm8k --smollm2 FOLDER [--parts engines tp2 …] [--deadline 560]
     python benchmarks/scaling.py --tiny --smollm2 FOLDER --data FOLDER --parts engines learner split colocated
+    python benchmarks/scaling.py --tiny --parts scale
 """
 
 import argparse
@@ -32,6 +36,7 @@ from typing import Final
 from accelerator import gpu_name, num_gpus
 from results_file import RESULTS, earlier_metrics, installed, write_results
 from scaling_engines import measure_engines, measure_split_engine
+from scaling_live import measure_scale
 from scaling_runs import measure_learner, measure_loop
 from scaling_setting import Clock, Setting
 
@@ -45,6 +50,8 @@ PARTS: Final = {
     "learner": measure_learner,
     "split": measure_loop,
     "colocated": measure_loop,
+    "colocated_tp2": measure_loop,
+    "scale": measure_scale,
 }
 NEEDED_GPUS: Final = 2
 LEAST_S: Final = 30.0

@@ -26,6 +26,12 @@ LOOPS: Final[Mapping[str, tuple[str, ...]]] = {
         "trainer.placement.colocate_all=true",
         "generator.num_inference_engines=2",
     ),
+    "colocated_tp2": (
+        *(f"trainer.placement.{role}_num_gpus_per_node=2" for role in ("policy", "critic", "ref")),
+        "trainer.placement.colocate_all=true",
+        "generator.num_inference_engines=1",
+        "generator.inference_engine_tensor_parallel_size=2",
+    ),
 }
 TINY: Final = (
     "+experiment=cpu",
@@ -57,6 +63,8 @@ async def measure_loop(setting: Setting, _before: Mapping[str, float]) -> dict[s
     """Three steps of the tutorial's shape: seconds by phase, and the memory of each process."""
     if setting.data is None:
         raise ValueError(f"{setting.part} trains on GSM8K; name its folder with --data")
+    if setting.is_tiny and setting.part == "colocated_tp2":
+        raise ValueError("an engine of transformers is not split; leave colocated_tp2 out with --tiny")
     backend = "transformers" if setting.is_tiny else "sglang"
     words = [
         *("gsm8k_loop.py", "--shape", "tutorial", "--backend", backend),

@@ -22,13 +22,14 @@ from tetrad_wire.codec import unpack
 from tetrad_wire.envelope import BufferSpec, Header
 from tetrad_wire.errors import Violation
 from tetrad_wire.limits import Limits
-from tetrad_wire.messages import episodes, groups, leases, membership, refusals, steps, weights
+from tetrad_wire.messages import episodes, groups, joining, leases, membership, refusals, steps, weights
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "reference" / "protocol.md"
 RULES: Final = Path(__file__).with_name("protocol_rules.md")
 TOPICS: Final[Mapping[str, ModuleType]] = {
     "Membership": membership,
+    "Before joining": joining,
     "Refusals by key": refusals,
     "Work": leases,
     "Episodes": episodes,

@@ -15,6 +15,7 @@ from typing import Protocol
 from integration.weight_site import LARGE, SOON_S, Engine, Site, until
 
 from tetrad_learner.publishing import Published
+from tetrad_weights.group_sides import FORCED
 
 QUICK_S = 72.0
 """A sync's time where something freezes. A third of it is what a group may take; in all of it a process loads torch."""
@@ -134,21 +135,42 @@ async def killed_receiver(place: Place) -> None:
     assert await site.metric("tetrad_broadcast_groups") == 2
 
 
-async def wrong_environment(place: Place) -> None:
+DIFFERENT = (("NCCL_PROTO", "LL"), ("NCCL_P2P_DISABLE", "1"))
+"""Variables that steer a collective, each of which one side alone has set."""
+
+
+async def wrong_environment(place: Place, name: str, value: str) -> None:
     site = place.site
     published = await place.publish(1)
-    wrong = {"NCCL_PROTO": "LL"}
+    wrong = {name: value}
     stubborn = await place.start("rollout-0", variables=wrong)
     flexible = await place.start("rollout-1", transports="nccl,socket", variables=wrong)
 
     stubborn.order(1)
     flexible.order(1)
 
-    named = "NCCL_PROTO is unset at the sender and LL at the receiver"
+    named = f"{name} is unset at the sender and {value} at the receiver"
     assert named in await stubborn.hears("failed 1 GroupUnusableError")
     assert await fetched(flexible, 1) == [published.digest, "socket"]
     assert named in str(events(site, "transport_chosen", "rollout-1")[0]["passed_over"])
     assert len(events(site, "group_refused")) == 2
+
+
+async def overridden_environment(place: Place) -> None:
+    """What would break the first broadcast is not obeyed on the side that has it, and that side says so."""
+    site = place.site
+    published = await place.publish(1)
+    engine = await place.start("rollout-0", variables=dict.fromkeys(FORCED, "1"))
+
+    engine.order(1)
+
+    assert await fetched(engine, 1) == [published.digest, "nccl"]
+    said = {
+        str(line["variable"]): (line["value"], line["ours"])
+        for line in events(site, "variable_overridden", "rollout-0")
+    }
+    assert said == dict.fromkeys(FORCED, ("1", "0"))
+    assert events(site, "group_refused") == []
 
 
 async def killed_sender(place: Place) -> None:

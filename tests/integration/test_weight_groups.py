@@ -24,7 +24,13 @@ async def test_engines_get_every_version_in_groups_of_their_own_and_a_killed_rec
 
 async def test_sides_that_differ_are_refused_before_anything_hangs_and_both_values_are_named():
     async with a_site(layout=LARGE) as site:
-        await group_scenarios.wrong_environment(HostPlace(site))
+        await group_scenarios.wrong_environment(HostPlace(site), "NCCL_P2P_DISABLE", "1")
+
+
+@pytest.mark.long
+async def test_a_side_that_has_set_what_we_force_is_told_and_has_its_weights_by_collectives():
+    async with a_site(layout=LARGE) as site:
+        await group_scenarios.overridden_environment(HostPlace(site))
 
 
 @pytest.mark.long

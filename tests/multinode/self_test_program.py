@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from tetrad_learner.rank.self_test import SelfTestError, Subject, self_test
+from tetrad_learner.rank.board import SelfTestError
+from tetrad_learner.rank.self_test import Subject, self_test
 
 
 def main(run_config: str, checkpoints: str) -> int:

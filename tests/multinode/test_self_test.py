@@ -51,6 +51,9 @@ def test_ranks_of_two_hosts_that_fit_join(hosts, run_file, tmp_path):
 
     assert codes == [0, 0], said
     assert all("joined 2" in one for one in said)
+    for way in ("tcp", "cpu"):
+        assert f"slowest_{way}_pair" in said[0]
+    assert f"rank 0 ({os.uname().nodename}, {head.address} on {head.interface}) and rank 1" in said[0]
     assert list(tmp_path.glob(".self-test-*")) == []
 
 

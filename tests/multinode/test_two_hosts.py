@@ -127,6 +127,10 @@ def test_two_hosts_end_at_the_weights_of_two_ranks_on_one_although_one_host_dies
     assert run.weights() == weights_of_one_host
     # Before any model was loaded, by each set of ranks.
     assert run.log("learner").count("self_test_passed") >= 2
+    # And by each engine: to the relay of its host, and on to the broadcaster, wherever its port is.
+    tested = [line for line in run.agent_log("rollout-0").splitlines() if "link_tested" in line]
+    assert any("relay" in line for line in tested)
+    assert any("the broadcaster at tcp://" in line for line in tested)
     # Its engine is served from the memory of its own host, which each version has reached once.
     relayed = [line for line in run.agent_log("relay").splitlines() if " version_relayed " in line]
     versions = [word for line in relayed for word in line.split() if word.startswith("version=")]

@@ -45,6 +45,8 @@ def test_every_key_is_replaced_in_mid_run_and_nothing_is_lost(run: RunUnderTest,
     run.check_fates()
     run.check_nothing_is_left()
     assert "tcp://127.0.0.1" in run.log("reward-0")
+    # The coordinator has said where the broadcaster is, and its key.
+    assert "link_tested" in run.log("rollout-0")
     written = [path for path in run.folder.rglob("*") if path.is_file()]
     assert len(secrets) == 2 * len(KeyRole)
     assert not [path for path in written if any(secret.encode() in path.read_bytes() for secret in secrets)]

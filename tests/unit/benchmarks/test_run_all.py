@@ -14,6 +14,16 @@ def test_each_benchmark_is_a_program_of_the_folder():
     assert all((FOLDER / benchmark.arguments[0]).is_file() for benchmark in BENCHMARKS)
 
 
+def test_whatever_writes_results_is_run_and_weights_by_collectives_too():
+    programs = {path.name for path in FOLDER.glob("*.py") if " write_results(" in path.read_text()}
+    programs.discard("results_file.py")
+
+    # That one reads a folder of a run that has taken hours.
+    assert programs - {benchmark.arguments[0] for benchmark in BENCHMARKS} == {"tutorial_run.py"}
+    (over_nccl,) = [benchmark for benchmark in BENCHMARKS if "nccl" in benchmark.arguments]
+    assert (over_nccl.arguments[0], over_nccl.min_gpus) == ("weight_sync_gpu.py", 2)
+
+
 def test_one_that_ends_well_has_nothing_to_say(tmp_path: Path):
     assert run(a_benchmark(tmp_path, "pass", timeout_s=30)) is None
 

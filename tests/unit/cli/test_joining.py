@@ -14,7 +14,7 @@ from tetrad_transport import Listener, ZmqTransport
 from tetrad_transport.keys import Keyring, KeyRole, files
 from tetrad_transport.keys.folder import KeyFolder
 from tetrad_transport.keys.shares import write_share
-from tetrad_wire.messages.membership import AskRun
+from tetrad_wire.messages.joining import AskRun
 
 LOOPBACK = {"TETRAD_ALLOW_CLEAR_TCP": "1"}
 

@@ -39,6 +39,23 @@ def test_what_differs_is_named_with_both_values(changes, named):
     assert difference(a_side(), a_side(**{"gpu": "GPU-1", **changes})) == named
 
 
+@pytest.mark.parametrize("name", ["NCCL_PROTO", "NCCL_P2P_DISABLE", "NCCL_SHM_DISABLE"])
+def test_a_variable_that_one_side_alone_has_set_keeps_them_apart(name):
+    ours, theirs = [a_side(environment=steering(child_environment(environ))) for environ in ({}, {name: "1"})]
+
+    assert difference(ours, a_side(gpu="GPU-1", environment=theirs.environment)) == (
+        f"{name} is unset at the sender and 1 at the receiver"
+    )
+
+
+@pytest.mark.parametrize("name", FORCED)
+def test_a_variable_that_we_force_never_keeps_the_sides_apart(name):
+    ours, theirs = [a_side(environment=steering(child_environment(environ))) for environ in ({}, {name: "1"})]
+
+    assert difference(ours, a_side(gpu="GPU-1", environment=theirs.environment)) == ""
+    assert overridden({name: "1"}) == {name: "1"}
+
+
 def test_names_of_a_hosts_own_devices_need_not_agree():
     environ = {"NCCL_SOCKET_IFNAME": "eth0", "NCCL_IB_HCA": "mlx5_0", "NCCL_DEBUG": "INFO", "GLOO_SOCKET_IFNAME": "lo"}
 

@@ -20,7 +20,7 @@ from tetrad_transport.keys import Keyring, KeyRole, KeysError
 from tetrad_transport.refusal import OnRefusal, Refusal
 from tetrad_wire import RemoteProtocolError
 from tetrad_wire.errors import Violation
-from tetrad_wire.messages.membership import AskRun, RunDescribed
+from tetrad_wire.messages.joining import AskRun, RunDescribed
 
 RESEND_S: Final = 1.0
 

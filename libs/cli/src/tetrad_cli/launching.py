@@ -22,7 +22,7 @@ from tetrad_cli.reward_swap import OPERATION, RewardSwap
 from tetrad_config import visible_gpus
 from tetrad_config.resolved import load_resolved
 from tetrad_telemetry import logs
-from tetrad_wire.messages.membership import RunDescribed
+from tetrad_wire.messages.joining import RunDescribed
 
 LAUNCHER_LOG: Final = "launcher.log"
 

@@ -102,7 +102,7 @@ class RolloutSettings(ServiceSettings):
     weight_transport: WeightTransportChoice = WeightTransportChoice.AUTO
     """How weights come: cuda_ipc, shared_memory, nccl or socket; auto takes the fastest that is proved to work."""
     broadcaster: Endpoint | None = None
-    """Endpoint of the broadcaster; where it is known at the start, the link is tested before a model loads."""
+    """Endpoint of the broadcaster, to which the link is tested before a model loads; the coordinator knows it too."""
     relay: Endpoint | None = None
     """Endpoint of this host's relay, which weights are taken from; the run's broadcaster unless set."""
 

@@ -11,7 +11,7 @@ import msgspec
 
 from tetrad_transport.keys.allowed import Grant
 from tetrad_transport.keys.role import KeyRole, PublicKey
-from tetrad_wire.messages import episodes, groups, leases, membership, steps, weights
+from tetrad_wire.messages import episodes, groups, joining, leases, membership, steps, weights
 from tetrad_wire.messages.refusals import RefusalCode
 
 Lookup = Callable[[PublicKey], Grant | None]
@@ -35,7 +35,7 @@ MAY_SEND: Final[Mapping[type[msgspec.Struct], frozenset[KeyRole]]] = {
     membership.Hello: MEMBERS,
     membership.Heartbeat: MEMBERS,
     membership.Bye: MEMBERS,
-    membership.AskRun: _TRAINER,
+    joining.AskRun: frozenset({KeyRole.TRAINER, KeyRole.ROLLOUT}),
     leases.LeasesRenewed: _ROLLOUT,
     leases.LeaseReturned: _ROLLOUT,
     leases.SampleFinished: _ROLLOUT,

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from tetrad_wire.messages import episodes, groups, leases, membership, refusals, steps, weights
+from tetrad_wire.messages import episodes, groups, joining, leases, membership, refusals, steps, weights
 
 CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
     "hello": membership.Hello,
@@ -13,8 +13,8 @@ CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
     "desired": membership.Desired,
     "bye": membership.Bye,
     "refused": refusals.Refused,
-    "ask_run": membership.AskRun,
-    "run_described": membership.RunDescribed,
+    "ask_run": joining.AskRun,
+    "run_described": joining.RunDescribed,
     "lease_granted": leases.LeaseGranted,
     "leases_renewed": leases.LeasesRenewed,
     "lease_returned": leases.LeaseReturned,

@@ -91,7 +91,8 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
         lag = asyncio.create_task(watch_event_loop(exporter.registry), name="loop-lag")
         try:
             # Before anything that takes minutes and memory.
-            await links.check()
+            if not await _is_checked(links, drain):
+                return ExitCode.OK
             model = await asyncio.to_thread(model_folder, config.generator.model_name)
             engine = await _engine(config, model, is_colocated=shares_gpus(config, settings.name))
             try:
@@ -110,6 +111,20 @@ async def serve_rollout(settings: RolloutSettings, config: RunConfig, drain: asy
             await links.close()
             transport.close()
     return ExitCode.OK
+
+
+async def _is_checked(links: Links, drain: asyncio.Event) -> bool:
+    """Whether the links are proved; False where this replica is asked to leave before."""
+    checking, asked = asyncio.create_task(links.check()), asyncio.create_task(drain.wait())
+    try:
+        await asyncio.wait({checking, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if checking.done():
+            checking.result()
+        return checking.done()
+    finally:
+        checking.cancel()
+        asked.cancel()
+        await asyncio.gather(checking, asked, return_exceptions=True)
 
 
 async def _engine(config: RunConfig, model: Path, *, is_colocated: bool) -> Engine:

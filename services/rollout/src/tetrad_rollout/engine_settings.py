@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
 from tetrad_config import RunConfig, threads_per_process
 from tetrad_config.generator import Backend
@@ -11,6 +12,9 @@ from tetrad_rollout.engine.core import BatchSettings
 from tetrad_rollout.engine.protocol import CachePolicy
 from tetrad_rollout.engine.server_options import AdapterOptions, ServerOptions
 from tetrad_rollout.weight_keeper import layout_digest
+
+# The first forward of a shape may compile kernels.
+FIRST_STEP_S: Final = 60.0
 
 
 def engine_settings(config: RunConfig, *, model: Path, is_colocated: bool) -> EngineSettings:
@@ -45,6 +49,8 @@ def server_options(config: RunConfig, *, is_colocated: bool) -> ServerOptions:
         is_prefill_chunked=generator.enable_chunked_prefill,
         is_eager=generator.enforce_eager,
         tensor_parallel_size=generator.inference_engine_tensor_parallel_size,
+        step_timeout_s=max(generator.lease_progress_timeout, generator.weight_sync_timeout, FIRST_STEP_S),
+        group_timeout_s=config.trainer.stall_timeout,
         may_sleep=is_colocated,
         cache_policy=CachePolicy(generator.kv_cache_policy.value),
         adapters=_adapters(config.trainer.policy.model.lora) if config.syncs_adapters_only else None,

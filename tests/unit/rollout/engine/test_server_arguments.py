@@ -8,7 +8,9 @@ from tetrad_rollout.engine import BatchSettings, EngineSettings
 from tetrad_rollout.engine.server_options import AdapterOptions, ServerOptions
 from tetrad_rollout.engine.sglang.arguments import UnknownArgumentError, server_arguments
 
-KNOWN = frozenset({"attention_backend", "mem_fraction_static", "context_length", "model_path"})
+KNOWN = frozenset(
+    {"attention_backend", "mem_fraction_static", "context_length", "model_path", "watchdog_timeout", "dist_timeout"}
+)
 HOPPER = (9, 0)
 
 
@@ -28,6 +30,8 @@ def arguments_of(capability=HOPPER, *, batch=None, **options):
         ("is_prefix_cached", False, "disable_radix_cache", True),
         ("is_eager", True, "disable_cuda_graph", True),
         ("tensor_parallel_size", 2, "tp_size", 2),
+        ("step_timeout_s", 90.0, "watchdog_timeout", 90.0),
+        ("group_timeout_s", 299.5, "dist_timeout", 300),
         ("may_sleep", True, "enable_memory_saver", True),
     ],
 )
@@ -57,9 +61,10 @@ def test_attention_follows_the_gpu_and_the_reason_is_said(capability, backend):
 
 
 def test_what_is_asked_for_by_the_servers_own_name_wins():
-    arguments, reason = arguments_of(extra={"attention_backend": "triton", "mem_fraction_static": 0.3})
+    extra = {"attention_backend": "triton", "mem_fraction_static": 0.3, "watchdog_timeout": 7.0}
+    arguments, reason = arguments_of(extra=extra)
 
-    assert (arguments["attention_backend"], arguments["mem_fraction_static"]) == ("triton", 0.3)
+    assert {name: arguments[name] for name in extra} == extra
     assert "engine_init_kwargs.attention_backend" in reason
 
 

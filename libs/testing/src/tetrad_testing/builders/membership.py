@@ -4,7 +4,7 @@ from typing import Any
 
 from tetrad_testing.builders.values import DIGEST, INCARNATION, RUN, Changes
 from tetrad_wire.ids import Incarnation, PolicyVersion, Token
-from tetrad_wire.messages import membership, refusals
+from tetrad_wire.messages import joining, membership, refusals
 
 
 def a_rollout_offer(**changes: Changes) -> membership.RolloutOffer:
@@ -156,16 +156,21 @@ def a_desired(**changes: Changes) -> membership.Desired:
     return membership.Desired(**fields | changes)
 
 
-def a_run_question(**changes: Changes) -> membership.AskRun:
+def a_run_question(**changes: Changes) -> joining.AskRun:
     """From another host."""
     fields: dict[str, Any] = {"name": "host-1"}
-    return membership.AskRun(**fields | changes)
+    return joining.AskRun(**fields | changes)
 
 
-def a_run_description(**changes: Changes) -> membership.RunDescribed:
+def a_run_description(**changes: Changes) -> joining.RunDescribed:
     """Of a run with a short file."""
-    fields: dict[str, Any] = {"run": RUN, "name": "demo", "config": "trainer:\n  seed: 42\n"}
-    return membership.RunDescribed(**fields | changes)
+    fields: dict[str, Any] = {
+        "run": RUN,
+        "name": "demo",
+        "config": "trainer:\n  seed: 42\n",
+        "broadcaster": "tcp://10.0.0.1:7001",
+    }
+    return joining.RunDescribed(**fields | changes)
 
 
 def a_bye(**changes: Changes) -> membership.Bye:

@@ -381,20 +381,3 @@ class Bye(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: Incarnation
     reason: str
     """For the log."""
-
-
-class AskRun(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody on another host asks what is run here; answered by RunDescribed. No membership is needed."""
-
-    name: str = ""
-    """Of the host that asks, for the log."""
-
-
-class RunDescribed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host must know before it can start anything."""
-
-    run: RunId
-    name: str
-    """Of the run's folder."""
-    config: str
-    """The resolved run file, as text."""

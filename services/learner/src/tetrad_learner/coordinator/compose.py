@@ -49,7 +49,8 @@ from tetrad_trajectories.errors import DatasetError
 from tetrad_transport import Listener, ZmqTransport
 from tetrad_transport.keys import KeyRole
 from tetrad_wire.ids import RunId
-from tetrad_wire.messages.membership import RunDescribed, RunState
+from tetrad_wire.messages.joining import RunDescribed
+from tetrad_wire.messages.membership import RunState
 
 log = get_logger(__name__)
 

@@ -15,8 +15,9 @@ from tetrad_learner.coordinator.tasks import Tasks
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Listener, PeerFullError, PeerGoneError, PeerId
 from tetrad_wire.ids import Incarnation, Token
+from tetrad_wire.messages.joining import RunDescribed
 from tetrad_wire.messages.leases import LeaseReturned, LeaseRevoked, SampleAck, SampleFinished, SamplesAcknowledged
-from tetrad_wire.messages.membership import RanksOrder, RunDescribed
+from tetrad_wire.messages.membership import RanksOrder
 
 log = get_logger(__name__)
 
@@ -85,9 +86,13 @@ class Mailroom:
         self._outgoing.clear()
 
     def describe(self, peer: PeerId, *, reply_to: int) -> None:
-        """Say what is run here to somebody who asks before joining."""
+        """Say what is run here, and where the weights are, to somebody who asks before joining."""
+        record = self._registry.broadcaster()
+        about = self._about
+        if record is not None:
+            about = msgspec.structs.replace(about, broadcaster=record.hello.endpoint, broadcaster_key=record.key)
         with contextlib.suppress(PeerGoneError, PeerFullError):  # it asks again
-            self._listener.send_nowait(peer, self._about, reply_to=reply_to)
+            self._listener.send_nowait(peer, about, reply_to=reply_to)
 
     def order_ranks(self, order: RanksOrder | None) -> None:
         """Tell the other hosts of the learner what to run."""

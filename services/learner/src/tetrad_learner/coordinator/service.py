@@ -29,6 +29,7 @@ from tetrad_runtime.exits import ExitCode
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import ClosedError, Delivery, PeerId
 from tetrad_weights.sweeping import sweep
+from tetrad_wire.messages.joining import AskRun
 from tetrad_wire.messages.leases import (
     Disposition,
     FailureKind,
@@ -37,7 +38,7 @@ from tetrad_wire.messages.leases import (
     LeasesRenewed,
     SampleFinished,
 )
-from tetrad_wire.messages.membership import AskRun, Bye, Heartbeat, Hello, Role, RunState
+from tetrad_wire.messages.membership import Bye, Heartbeat, Hello, Role, RunState
 
 log = get_logger(__name__)
 
@@ -131,8 +132,7 @@ class Coordinator:
             case Heartbeat():
                 self._take_heartbeat(delivery, body)
             case LeasesRenewed():
-                progress = dict(zip(body.tokens, body.progress, strict=False))
-                self._renew(body.incarnation, progress)
+                self._renew(body.incarnation, dict(zip(body.tokens, body.progress, strict=False)))
             case LeaseReturned() if not self._performer.mailroom.is_genuine(body):
                 log.warning("lease_return_forged", token=body.token)
             case LeaseReturned():

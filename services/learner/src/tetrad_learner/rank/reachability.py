@@ -1,6 +1,8 @@
 """Whether ranks reach each other by TCP, and how fast: each listens, and each asks all that are at other addresses.
 
-Owns the listener of one rank. Says who could not reach whom, by which address and interface, and what to look at.
+Ranks at one address are of one host, where no firewall or wrong interface is between them: the exchange of tensors by
+every pair, which comes next, is their test. Owns the listener of one rank. Says who could not reach whom, by which
+address and interface, and what to look at.
 """
 
 import socket
@@ -33,6 +35,8 @@ class Reached:
     failures: list[str]
     slowest: float
     """Bytes per second of the slowest pair; 0 where nobody is elsewhere."""
+    slowest_pair: str = ""
+    """Both ranks of it."""
 
 
 @contextmanager
@@ -62,7 +66,7 @@ def listening(address: str, nonce: str) -> Iterator[Listening]:
 
 def ask_all(me: RankFacts, everyone: Sequence[RankFacts]) -> Reached:
     """Ask every rank at another address than mine."""
-    failures, slowest = [], 0.0
+    failures, slowest, slowest_pair = [], 0.0, ""
     for other in everyone:
         if other.address == me.address:
             continue
@@ -71,8 +75,9 @@ def ask_all(me: RankFacts, everyone: Sequence[RankFacts]) -> Reached:
         except OSError as error:
             failures.append(_unreachable(me, other, error))
         else:
-            slowest = min(slowest or speed, speed)
-    return Reached(failures=failures, slowest=slowest)
+            if not slowest or speed < slowest:
+                slowest, slowest_pair = speed, f"{me} and {other}"
+    return Reached(failures=failures, slowest=slowest, slowest_pair=slowest_pair)
 
 
 def _ask(other: RankFacts) -> float:

@@ -1,7 +1,8 @@
 """Before any model is loaded: whether these ranks can work together, and if not, who cannot and what to do.
 
-Reachability of every pair, equal versions and run files, one folder for checkpoints, and a small all-reduce by each way
-that gradients and facts will take. Ends in the process group that the trainer then uses.
+Reachability of every pair, equal versions and run files, one folder for checkpoints, then an exchange of tensors by
+every pair and a small all-reduce, by each way that gradients and facts will take. Ends in the process group that the
+trainer then uses.
 """
 
 import hashlib
@@ -20,32 +21,26 @@ from typing import Final
 import msgspec
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
+from tetrad_learner.rank.board import ARRIVAL_TIMEOUT_S, Board, SelfTestError
+from tetrad_learner.rank.pairs import Met, meet_all
 from tetrad_learner.rank.parity import RankFacts, differences
 from tetrad_learner.rank.reachability import ask_all, listening
 from tetrad_learner.trainer.ranks import BACKENDS, check_launched
-from tetrad_runtime.exits import MachineFault
 from tetrad_runtime.network import address_of
 from tetrad_telemetry.logs import get_logger
 
 log = get_logger(__name__)
 
-# Another host starts its ranks when it hears of them, and imports torch from a cold disk.
-ARRIVAL_TIMEOUT_S: Final = 180.0
 ALL_REDUCE_TIMEOUT_S: Final = 60.0
 ALL_REDUCE_BYTES: Final = 4 << 20
 # A network file system shows a new file late.
 FOLDER_TIMEOUT_S: Final = 15.0
 
-
-class SelfTestError(MachineFault):
-    """The ranks cannot work together; the text says who, where and why."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("the self-test of the ranks failed:\n" + "\n".join(f"  {problem}" for problem in problems))
-        self.problems = tuple(problems)
+_Found = tuple[list[str], float, str]
+"""Problems, bytes per second of the slowest pair by TCP, and its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +64,7 @@ def self_test(subject: Subject, *, device: str, timeout_s: float) -> None:
     began = time.monotonic()
     check_launched(os.environ)
     store, _rank, _world_size = next(rendezvous("env://", timeout=timedelta(seconds=ARRIVAL_TIMEOUT_S)))
-    board = _Board(store, rank=rank, world_size=world_size)
+    board = Board(store, rank=rank, world_size=world_size)
     interface = os.environ.get("GLOO_SOCKET_IFNAME", "lo").split(",")[0]
     nonce = secrets.token_hex(8)
     with listening(address_of(interface), nonce) as here, _marked(subject.checkpoints, nonce, is_marking=rank == 0):
@@ -77,9 +72,9 @@ def self_test(subject: Subject, *, device: str, timeout_s: float) -> None:
         everyone = [msgspec.json.decode(one, type=RankFacts) for one in board.exchange("facts", me)]
         reached = ask_all(me, everyone)
         found = [*reached.failures, *_folder_problems(subject.checkpoints, me, everyone[0])]
-        told = board.exchange("found", (found, reached.slowest))
-    results = [msgspec.json.decode(one, type=tuple[list[str], float]) for one in told]
-    problems = [*differences(everyone), *(problem for found, _speed in results for problem in found)]
+        told = board.exchange("found", (found, reached.slowest, reached.slowest_pair))
+    results = [msgspec.json.decode(one, type=_Found) for one in told]
+    problems = [*differences(everyone), *(problem for found, _speed, _pair in results for problem in found)]
     if problems:
         raise SelfTestError(problems)
     dist.init_process_group(
@@ -89,42 +84,38 @@ def self_test(subject: Subject, *, device: str, timeout_s: float) -> None:
         world_size=world_size,
         timeout=timedelta(seconds=timeout_s),
     )
-    speeds = {kind: _all_reduce(kind, me) for kind in dict.fromkeys(("cpu", device))}
+    kinds = tuple(dict.fromkeys(("cpu", device)))
+    met = {kind: meet_all(kind, everyone, board, device=_device(kind)) for kind in kinds}
+    speeds = {kind: _all_reduce(kind, me) for kind in kinds}
     if rank == 0:
         log.info(
             "self_test_passed",
             world_size=world_size,
             hosts=len({facts.address for facts in everyone}),
             seconds=round(time.monotonic() - began, 2),
-            slowest_pair_mb_s=round(min((speed for _found, speed in results if speed), default=0.0) / 1e6, 1),
-            **{f"all_reduce_{kind}_mb_s": round(speed / 1e6, 1) for kind, speed in speeds.items()},
+            **_slowest("tcp", [(speed, pair) for _found, speed, pair in results if pair]),
+            **{name: value for kind in kinds for name, value in _pairs(kind, met[kind], everyone).items()},
+            **{f"all_reduce_{kind}_mb_s": _mb_s(speed) for kind, speed in speeds.items()},
         )
 
 
-class _Board:
-    """Where ranks leave a text each and read those of all."""
+def _pairs(kind: str, met: Sequence[Met], everyone: Sequence[RankFacts]) -> dict[str, object]:
+    """For the log: the bandwidth of every pair, and which is the slowest."""
+    speeds = [(one.bytes_per_s, f"{everyone[one.low]} and {everyone[one.high]}") for one in met]
+    each = {f"{one.low}-{one.high}": _mb_s(one.bytes_per_s) for one in met}
+    return {f"pairs_{kind}_mb_s": each, **_slowest(kind, speeds)}
 
-    def __init__(self, store: Store, *, rank: int, world_size: int) -> None:
-        self._store = PrefixStore("self-test", store)
-        self._rank = rank
-        self._world_size = world_size
 
-    def exchange(self, name: str, mine: msgspec.Struct | tuple[object, ...]) -> list[bytes]:
-        """Return what all ranks have left under a name; raise SelfTestError naming those that did not come."""
-        keys = [f"{name}/{rank}" for rank in range(self._world_size)]
-        self._store.set(keys[self._rank], msgspec.json.encode(mine).decode())
-        try:
-            self._store.wait(keys, timedelta(seconds=ARRIVAL_TIMEOUT_S))
-        except RuntimeError as error:
-            absent = [rank for rank, key in enumerate(keys) if not self._store.check([key])]
-            each = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-            raise SelfTestError(
-                [
-                    f"rank {rank} of node {rank // each} did not come within {ARRIVAL_TIMEOUT_S:g} s; look at its log"
-                    for rank in absent
-                ]
-            ) from error
-        return [self._store.get(key) for key in keys]
+def _slowest(way: str, speeds: Sequence[tuple[float, str]]) -> dict[str, object]:
+    """For the log; nothing where no pair took that way."""
+    if not speeds:
+        return {}
+    speed, pair = min(speeds)
+    return {f"slowest_{way}_mb_s": _mb_s(speed), f"slowest_{way}_pair": pair}
+
+
+def _mb_s(bytes_per_s: float) -> float:
+    return round(bytes_per_s / 1e6, 1)
 
 
 def _facts(rank: int, subject: Subject, *, device: str, interface: str, port: int, nonce: str) -> RankFacts:
@@ -187,7 +178,7 @@ def _within(limit_s: float, condition: Callable[[], bool]) -> bool:
 
 def _all_reduce(kind: str, me: RankFacts) -> float:
     """Return the bytes per second of an all-reduce on one kind of device, once it is warm."""
-    ones = torch.ones(ALL_REDUCE_BYTES // 4, device=torch.device(kind, _index()) if kind == "cuda" else kind)
+    ones = torch.ones(ALL_REDUCE_BYTES // 4, device=_device(kind))
     seconds = 0.0
     try:
         for _ in range(2):
@@ -204,7 +195,9 @@ def _all_reduce(kind: str, me: RankFacts) -> float:
     return ALL_REDUCE_BYTES / seconds
 
 
-def _index() -> int:
+def _device(kind: str) -> torch.device:
+    if kind == "cpu":
+        return torch.device("cpu")
     index = int(os.environ.get("LOCAL_RANK", "0"))
     torch.cuda.set_device(index)
-    return index
+    return torch.device(kind, index)

@@ -29,6 +29,10 @@ class ServerOptions:
     is_eager: bool = False
     """No CUDA graphs."""
     tensor_parallel_size: int = 1
+    step_timeout_s: float = 120.0
+    """Of one forward, on all its GPUs; a server that is stuck in one for longer ends itself."""
+    group_timeout_s: float = 600.0
+    """Of a collective between the processes of a server, also while they load."""
     may_sleep: bool = False
     """Whether memory is to be given back and taken again."""
     cache_policy: CachePolicy = CachePolicy.FLUSH

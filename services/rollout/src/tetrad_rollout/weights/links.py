@@ -1,13 +1,19 @@
-"""A replica's links to the broadcaster: which transports it may use, and their check before a model loads."""
+"""A replica's links to the broadcaster: which transports it may use, and their check before a model loads.
+
+Where weights come by a relay of this host, both ways are tested: to the relay, and on to the broadcaster that it reads.
+"""
 
 from tetrad_config import RolloutSettings, RunConfig, WeightTransportChoice
 from tetrad_config.colocation import shares_gpus
 from tetrad_config.generator import Backend, WeightSyncBackend
 from tetrad_rollout.weights.link_check import Pair, check_connection, check_group
 from tetrad_rollout.weights.nccl import Nccl
+from tetrad_rollout.weights.place import Place, look_up
 from tetrad_rollout.weights.receiver import PREFERRED
+from tetrad_runtime.exits import PeerLost
 from tetrad_telemetry.logs import get_logger
 from tetrad_transport import Transport
+from tetrad_transport.keys.role import NOBODY
 from tetrad_weights.group_sides import has_gpu
 from tetrad_wire.ids import Incarnation
 from tetrad_wire.messages.weights import WeightTransport
@@ -36,12 +42,35 @@ class Links:
 
     async def check(self) -> None:
         """Prove the connection, and a process group where weights will come by one; raises a Fault naming the pair."""
-        endpoint = self._settings.broadcaster
-        if endpoint is None:
-            log.info("link_not_tested", reason="TETRAD_BROADCASTER is not set; the first version is the test")
-            return
-        connection = self._transport.connect(endpoint, name=self._settings.name)
-        pair = Pair(self._settings.name, endpoint)
+        if self._settings.relay is not None:
+            await self._test(Place(self._settings.relay, NOBODY))
+        place = await self._place()
+        while True:
+            try:
+                await self._test(place)
+            except PeerLost:
+                former, place = place, await self._place()
+                if place == former:
+                    raise
+                log.info("broadcaster_moved", former=former.endpoint, now=place.endpoint)
+            else:
+                return
+
+    async def _place(self) -> Place:
+        """Where the broadcaster is: as we are told, or as the coordinator says, who knows its key too."""
+        settings = self._settings
+        if settings.broadcaster is not None and settings.keys is None:
+            return Place(settings.broadcaster, NOBODY)
+        connection = self._transport.connect(settings.coordinator, name=settings.name)
+        try:
+            found = await look_up(connection, replica=settings.name, coordinator=settings.coordinator)
+        finally:
+            connection.close()
+        return Place(settings.broadcaster or found.endpoint, found.key)
+
+    async def _test(self, place: Place) -> None:
+        connection = self._transport.connect(place.endpoint, name=self._settings.name, server_key=place.key)
+        pair = Pair(self._settings.name, place.endpoint)
         try:
             socket = await check_connection(connection, pair, timeout_s=self._timeout_s)
             self.bytes_per_s[WeightTransport.SOCKET] = socket

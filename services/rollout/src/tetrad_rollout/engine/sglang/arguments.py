@@ -1,6 +1,7 @@
 """From a run's knobs to the arguments of SGLang's server. Pure: sglang's fields are handed in."""
 
 import difflib
+import math
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -95,6 +96,8 @@ def _common(settings: EngineSettings) -> dict[str, Any]:
         "enable_memory_saver": options.may_sleep,
         "enable_deterministic_inference": settings.batch.is_deterministic,
         "tp_size": options.tensor_parallel_size,
+        "watchdog_timeout": options.step_timeout_s,
+        "dist_timeout": math.ceil(options.group_timeout_s),
         "sampling_backend": "pytorch",  # plain sampling never needs flashinfer, whose kernels compile at first use
         "grammar_backend": "none",
         "enable_metrics": True,  # they are on the service's own page
