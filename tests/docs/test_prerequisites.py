@@ -4,8 +4,8 @@ import re
 import tomllib
 
 import pytest
-from docs.pages import ROOT
 
+from docs.pages import ROOT
 from tetrad_cli.doctor.driver import MIN_BRANCH
 
 FLOOR = re.search(r"Tetrad needs (Python 3\.\d+ or newer)", (ROOT / "Makefile").read_text())[1]
