@@ -34,7 +34,7 @@ def figures_of(preset: str, folder: Path) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("preset", "has_reference"), [("fast", False), ("one-gpu", True), ("gsm8k-grpo", True)], ids=lambda one: str(one)
+    ("preset", "has_reference"), [("fast", False), ("one-gpu", True), ("gsm8k-grpo", True)], ids=str
 )
 def test_a_preset_trains_with_the_divergence_that_it_asks_for(preset: str, has_reference: bool, tmp_path: Path) -> None:
     figures = figures_of(preset, tmp_path)
