@@ -6,11 +6,11 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 
 FIRST_READ: Final = ("README.md", "docs/tutorials/*.md")
-"""Their blocks run with every test."""
+"""Their blocks run with every test, but for those of `ELSEWHERE`."""
 OTHERS: Final = ("docs/*.md", "docs/how-to/*.md", "docs/explanation/*.md")
 """Theirs run by `make test-docs`."""
 ELSEWHERE: Final = {"docs/tutorials/gsm8k-grpo-with-sglang.md": "tests/tutorial"}
-"""Pages whose blocks are run by tests of their own, and where these are."""
+"""Pages whose blocks are run by tests of their own, and where these are: whole by `make test-tutorial` only."""
 MAPS: Final = ("CONTRIBUTING.md", "libs/*/README.md", "services/*/README.md", "examples/*/README.md")
 """Pages whose commands are checked and not run."""
 

@@ -63,6 +63,21 @@ def verl_rows(session: Session) -> None:
     pq.write_table(pa.Table.from_pylist([row]), session.folder / "verl.parquet")
 
 
+def hub(session: Session) -> None:
+    """A Hub in a folder, with a stand-in for GSM8K: as many rows, in its form."""
+    from tutorial.hub import make_dataset
+
+    make_dataset(session.folder / "hub")
+    session.shell(f"export HF_HOME={session.folder}/hub", where="needs: hub")
+
+
+def tokenizer(session: Session) -> None:
+    """A folder with a tokenizer and a chat template, where the reader has a model."""
+    from tutorial.small_model import save_small_tokenizer
+
+    save_small_tokenizer(session.folder / "models" / "smollm2")
+
+
 def _writes(name: str, text: str) -> Callable[[Session], None]:
     def write(session: Session) -> None:
         (session.folder / name).write_text(text, encoding="utf-8")
@@ -78,6 +93,8 @@ PROVISIONS: Final[Mapping[str, Callable[[Session], None]]] = {
     "keys": keys,
     "hard.jsonl": hard_rows,
     "verl.parquet": verl_rows,
+    "hub": hub,
+    "models/smollm2": tokenizer,
     "my.py": _writes("my.py", REWARD),
     "stricter.py": _writes("stricter.py", REWARD),
     "rows.jsonl": _writes("rows.jsonl", ROWS),

@@ -7,7 +7,7 @@ import pytest
 
 import tetrad_config
 from docs.blocks import COMMANDS, blocks_of, logical_lines
-from docs.pages import FIRST_READ, MAPS, OTHERS, ROOT, found, named
+from docs.pages import ELSEWHERE, FIRST_READ, MAPS, OTHERS, ROOT, found, named
 from tetrad_cli.catalog import load, summaries
 from tetrad_config.aliases import ALIASES
 from tetrad_config.refused import OUT_OF_SCOPE
@@ -15,7 +15,8 @@ from tetrad_config.schema import fields, free_form_parent, section_at
 from tetrad_config.section import DottedKey
 from tetrad_testing.command_parsers import NoParserError, has_actions, parser_of
 
-PAGES = [page for page in found(*FIRST_READ, *OTHERS, *MAPS) if any(b.language in COMMANDS for b in blocks_of(page))]
+EVERY = [*found(*FIRST_READ, *OTHERS, *MAPS), *(ROOT / page for page in ELSEWHERE)]
+PAGES = [page for page in EVERY if any(block.language in COMMANDS for block in blocks_of(page))]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 PRESETS = {path.stem for path in (ROOT / tetrad_config.__path__[0] / "presets" / "experiment").glob("*.yaml")}
 SEPARATORS = {";", "&", "&&", "|", "||", "(", ")", "<", ">", ">>"}
@@ -63,8 +64,6 @@ def check_tetrad(words):
         parser = parser_of(load(name))
     except NoParserError:  # it looks at its first word itself
         parser, rest = parser_of(load(name), rest[0]), rest[1:]
-    if not rest:
-        return
     parsed = parser.parse_args(rest) if has_actions(parser) else parser.parse_intermixed_args(rest)
     for word in getattr(parsed, "overrides", ()):
         check_override(word)
@@ -99,6 +98,7 @@ def check(words):
     [
         "tetrad trian",
         "tetrad train --lives",
+        "tetrad samples",
         "tetrad train +experiment=demmo",
         "tetrad train trainer.max_stepps=3",
         "tetrad keys rename x",

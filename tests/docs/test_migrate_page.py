@@ -7,7 +7,9 @@ import pytest
 
 from tetrad_config import ConfigError, load
 from tetrad_config.algorithm import AdvantageEstimator, KlEstimator, LossReduction, PolicyLoss
+from tetrad_config.aliases import ALIASES
 from tetrad_config.elsewhere import TRL, VERL
+from tetrad_config.refused import OUT_OF_SCOPE
 from tetrad_config.schema import fields
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "migrate.md").read_text(encoding="utf-8")
@@ -24,6 +26,15 @@ def test_each_row_is_a_name_that_the_table_of_the_code_has_for_that_key(title, n
 
     assert len(rows) >= least
     assert [(theirs, ours) for theirs, ours in rows if theirs not in names[ours].split(", ")] == []
+
+
+def test_the_tables_for_skyrl_are_those_of_the_code():
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| (.+) \|$", section("From SkyRL"), re.MULTILINE))
+    lacking = {key: one.reason for key, one in OUT_OF_SCOPE.items() if ".megatron_config." not in key}
+    expected = {**{str(alias): f"`{key}`" for alias, key in ALIASES.items()}, **lacking}
+
+    assert {key: cell for key, cell in rows.items() if key in expected} == expected
+    assert "`trainer.policy.megatron_config.*`, `trainer.ref.megatron_config.*`" in section("From SkyRL")
 
 
 def test_the_values_in_the_table_for_verl_are_ours():

@@ -1,4 +1,4 @@
-"""What the pages tell a reader to type runs: README and tutorials with every test, the others by `make test-docs`."""
+"""What the pages tell a reader to type runs: README and first run with every test, the others by `make test-docs`."""
 
 import pytest
 

@@ -64,7 +64,7 @@ def every_but(*names: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "trained", every_but("lora", "ppo-gae", "wandb", "custom-environment", "multi-gpu"), indirect=True
+    "trained", every_but("lora", "ppo-gae", "wandb", "custom-environment", "multi-gpu", "larger-model"), indirect=True
 )
 def test_it_trains_and_its_checkpoint_is_there(trained: Trained) -> None:
     assert (trained.checkpoint / "model.safetensors").is_file()
@@ -75,6 +75,14 @@ def test_it_trains_and_its_checkpoint_is_there(trained: Trained) -> None:
 @pytest.mark.parametrize("trained", ["ppo-gae"], indirect=True)
 def test_a_critic_is_trained(trained: Trained) -> None:
     assert trained.figures["critic/grad_norm"] > 0.0
+
+
+@pytest.mark.parametrize("trained", ["larger-model"], indirect=True)
+def test_two_engines_generate_for_one_rank(trained: Trained) -> None:
+    logs = {path.stem for path in (trained.run_dir / "logs").iterdir()}
+
+    assert {"rollout-0", "rollout-1"} <= logs
+    assert (trained.checkpoint / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("trained", ["multi-gpu"], indirect=True)

@@ -90,7 +90,7 @@ def test_an_example_fits_the_gpus_that_its_page_names_and_no_fewer(name, monkeyp
     assert [check_machine(config, machine) == [] for machine in machines] == [True, False]
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if name != "larger-model"])
+@pytest.mark.parametrize("name", OURS)
 def test_an_example_s_miniature_loads_and_keeps_its_algorithm(name, monkeypatch):
     (words,) = training_commands(name, is_miniature=True)
 

@@ -18,6 +18,9 @@ SLOW_ENGINE: Final = (
     "tests/integration/test_weight_sync.py::"
     "test_a_slow_engine_is_quarantined_by_name_while_the_others_go_on_and_comes_back"
 )
+CUT_SMALLER: Final = (
+    "tests/e2e/test_memory_shortage.py::test_a_lone_rank_begins_the_mini_batch_again_and_says_what_fits"
+)
 
 
 def setting(walk: Walk, run: str, key: str) -> Any:
@@ -181,7 +184,12 @@ def memory(walk: Walk) -> str:
         )
     }
     assert list(values.values()) == [0.6, 256, 4], values
-    return f"{values}; 2 steps"
+    planned = walk.workshop.run(f"tetrad plan --config-path . --config-name {run}").succeeded().out
+    (cut,) = [line.strip() for line in planned.splitlines() if line.startswith("micro-batches")]
+    assert "of 4 samples" in cut, cut
+    assert "up to 60% of each GPU" in planned, planned
+    shares = f"plan: {cut}, engines up to 60% of each GPU"
+    return f"{values}; 2 steps; {shares}; where it is short all the same: {shown_by(CUT_SMALLER)}"
 
 
 def nccl(walk: Walk) -> str:
@@ -201,16 +209,16 @@ FILE_PROMISES: Final = (
     Promise("T4", "--config-path . is the folder of the shell", config_path),
     Promise("T5", "trainer.ckpt_dir", ckpt_dir),
     Promise("T6", "algorithm.lambda_: 0.95", lambda_),
-    Promise("T7", "generator.enable_lora, max_lora_rank", lora, "adapters alone go to SGLang"),
+    Promise("T7", "generator.enable_lora, max_lora_rank", lora, "SGLang serves adapters of its own"),
     Promise("T8", "generator.weight_sync_timeout: 120", sync_timeout),
     Promise("T9", "inference_engine_tensor_parallel_size: 2", tensor_parallel, "an engine over two of them"),
     Promise("T10", "batched: true, async_engine: true", batched),
     Promise("T11", "micro_forward_batch_size_per_gpu may be left out", forward_batch),
     Promise("T12", "+experiment=grpo_qwen2.5-0.5b_math500", preset),
-    Promise("T24", "advantage_estimator: gae with a critic's path", gae),
+    Promise("T24", "advantage_estimator: gae with a critic's path", gae, "policy, critic and engine by turns"),
     Promise("T25", "advantage_estimator: rloo", rloo),
     Promise("T26", "eight GPUs by policy_num_gpus_per_node alone", eight_gpus, "eight of them at work"),
     Promise("T27", "FlashInfer where FlashAttention 3 does not run", attention, "a run with what was chosen"),
-    Promise("T29", "advice for when memory is short", memory),
+    Promise("T29", "advice for when memory is short", memory, "a GPU that is short of it"),
     Promise("T32", "weight_sync_backend: nccl uses CUDA IPC when colocated", nccl, "CUDA IPC"),
 )

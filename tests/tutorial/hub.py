@@ -24,14 +24,19 @@ REVISION: Final = "0" * 40
 
 def make_hub(home: Path) -> None:
     """Fill a folder for `HF_HOME` with the data set and the two models of the tutorial."""
+    make_dataset(home)
+    for name, layers in MODELS.items():
+        save_small_model(_snapshot(home, "models", name), layers=layers)
+
+
+def make_dataset(home: Path) -> None:
+    """Put the data set there; it takes a second, the models a minute."""
     rng = random.Random(0)
     for split, number in NUM_PROBLEMS.items():
         path = _snapshot(home, "datasets", DATASET) / "main" / f"{split}-00000-of-00001.parquet"
         path.parent.mkdir(exist_ok=True)
         rows = [{"question": one.question, "answer": one.answer} for one in problems(rng, number)]
         pq.write_table(pa.Table.from_pylist(rows), path)
-    for name, layers in MODELS.items():
-        save_small_model(_snapshot(home, "models", name), layers=layers)
 
 
 def _snapshot(home: Path, kind: str, name: str) -> Path:

@@ -7,12 +7,10 @@
 | `shape of: FILE` | a literal with the columns of the file's first row |
 | `printed by: COMMAND` | lines whose names the last training printed |
 | `server` | started, asked, stopped |
-| `needs the command: NAME` | executed where there is such a subcommand of `tetrad` |
 | `not run: REASON` | not executed |
 """
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +39,7 @@ def purpose_of(block: Block) -> tuple[str, str]:
     return purpose, argument
 
 
-PURPOSES: Final = ("file", "shape of", "printed by", "server", "needs the command", "not run")
+PURPOSES: Final = ("file", "shape of", "printed by", "server", "not run")
 
 
 class OwnPage:
@@ -57,7 +55,6 @@ class OwnPage:
             "shape of": self._shape,
             "printed by": self._output,
             "server": self._server,
-            "needs the command": self._command,
         }
 
     def execute(self, block: Block) -> str:
@@ -65,15 +62,13 @@ class OwnPage:
         purpose, argument = purpose_of(block)
         if purpose == "not run":
             return argument
-        commands = {one.name for one in entry_points(group="tetrad.commands")}
-        if purpose == "needs the command" and argument not in commands:
-            return f"there is no tetrad {argument} here yet"
         self._by_purpose[purpose](block, argument)
         return ""
 
     def _bash(self, block: Block, _argument: str) -> None:
         done = self._runs.run(block.text, *BRIEF) if "tetrad train" in block.text else self._workshop.run(block.text)
-        self._printed = lines_in(done.succeeded().out) or self._printed
+        assert done.succeeded().out.strip(), f"line {block.line} printed nothing"
+        self._printed = lines_in(done.out) or self._printed
 
     def _python(self, block: Block, _argument: str) -> None:
         (self._workshop.cwd / "block.py").write_text(block.text, encoding="utf-8")
@@ -97,6 +92,3 @@ class OwnPage:
 
     def _server(self, block: Block, _argument: str) -> None:
         assert ask_tensorboard(block.text, cwd=self._workshop.cwd, variables=self._workshop.variables)
-
-    def _command(self, block: Block, _name: str) -> None:
-        assert self._workshop.run(block.text).succeeded().out.strip()

@@ -36,6 +36,11 @@ def save_small_model(folder: Path, *, layers: int) -> None:
     _taught(_blank(tokenizer, layers=layers), tokenizer, rng).save_pretrained(folder)
 
 
+def save_small_tokenizer(folder: Path) -> None:
+    """Write its tokenizer alone."""
+    _tokenizer(random.Random(0)).save_pretrained(folder)
+
+
 def _tokenizer(rng: random.Random) -> PreTrainedTokenizerFast:
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -8,12 +8,16 @@ import pytest
 from tetrad_config import load, plan
 from tutorial.blocks import blocks_of
 from tutorial.commands import overrides_of
+from tutorial.hub import make_dataset
+from tutorial.machine import Machine
 from tutorial.own_page import OwnPage, purpose_of
 from tutorial.small_runs import SmallRuns
 from tutorial.workshop import ROOT, Workshop
 
 PAGE = ROOT / "docs" / "tutorials" / "gsm8k-grpo-with-sglang.md"
 BLOCKS = list(blocks_of(PAGE.read_text(encoding="utf-8")))
+# These need no model; all others follow from a training.
+QUICK = ("2. Data", "3. The run file", "5. What a step does")
 WORDS = re.compile(r"^\| [^|]+ \| `([^`]+)` \|$", re.MULTILINE)
 
 
@@ -56,6 +60,22 @@ def test_the_words_of_its_table_are_accepted(folder, words):
     overrides = ["--config-path", ".", "--config-name", "gsm8k_grpo", *words.split()]
 
     assert loaded(folder, overrides).config
+
+
+def test_its_blocks_that_need_no_model_are_executed(tmp_path):
+    make_dataset(tmp_path / "hub")
+    workshop = Workshop(tmp_path, hub=tmp_path / "hub")
+    page = OwnPage(workshop, SmallRuns(workshop, Machine(num_gpus=0)))
+    blocks = [block for block in BLOCKS if block.heading in QUICK]
+
+    not_run = [block.line for block in blocks if page.execute(block)]
+
+    assert len(blocks) >= 6
+    assert not_run == []
+    assert {path.name for path in (workshop.home / "data" / "gsm8k").iterdir()} == {
+        "train.parquet",
+        "validation.parquet",
+    }
 
 
 @pytest.mark.live

@@ -33,7 +33,8 @@ IMPOSSIBLE: Final = (
     Impossible(
         title="A key that is accepted and does nothing",
         elsewhere="`ckpt_dir`, `lambda_`, `weight_sync_timeout` and `enable_lora` of the tutorial are read by nobody",
-        why="They are honoured as aliases, and announced. A key without effect gets a note, an unknown one is refused.",
+        why="The first two are aliases, and announced; the others are keys of their own, with the effect that their "
+        "names promise. A key without effect gets a note, an unknown one is refused.",
         proof="tests/unit/config/test_loader.py::test_keys_without_effect_are_announced",
     ),
     Impossible(
