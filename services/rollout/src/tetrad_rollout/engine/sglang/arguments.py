@@ -45,6 +45,23 @@ def server_arguments(
     return {**arguments, **settings.server.extra}, reason
 
 
+def abilities(arguments: Mapping[str, Any], capability: tuple[int, int] | None) -> dict[str, object]:
+    """Return what decides how a server with these arguments computes, for the log.
+
+    >>> abilities({"tp_size": 2, "disable_radix_cache": True}, (9, 0))["radix_cache"]
+    False
+    """
+    return {
+        "capability": ".".join(map(str, capability)) if capability else "none",
+        "tp_size": arguments.get("tp_size", 1),
+        "cuda_graphs": not arguments.get("disable_cuda_graph", False),
+        "radix_cache": not arguments.get("disable_radix_cache", False),
+        "deterministic": bool(arguments.get("enable_deterministic_inference")),
+        "memory_saver": bool(arguments.get("enable_memory_saver")),
+        "lora": bool(arguments.get("enable_lora")),
+    }
+
+
 def attention_backend(extra: Mapping[str, object], capability: tuple[int, int] | None) -> tuple[str, str]:
     """Return the attention backend and the reason for the log.
 
