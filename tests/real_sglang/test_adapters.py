@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -26,8 +25,7 @@ from tetrad_rollout.engine.sglang.engine import SglangEngine
 from tetrad_rollout.engine.sglang.server import Server
 from tetrad_rollout.engine.sglang.weights import ServedWeights, model_layout
 from tetrad_rollout.engine.update import switch_weights
-from tetrad_rollout.weight_keeper import layout_digest
-from tetrad_weights import Bytes, Parameter, build, lay_out
+from tetrad_weights import Bytes, Layout, Parameter, build, lay_out
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.weights import AdapterSpec, Manifest
 
@@ -48,7 +46,7 @@ async def lora_server(folder: Path) -> AsyncIterator[Server]:
 
 @pytest.fixture
 def engine(folder: Path, lora_server: Server) -> SglangEngine:
-    settings = replace(settings_of(folder, adapters=OPTIONS), digest=layout_digest)
+    settings = settings_of(folder, adapters=OPTIONS)
     served = ServedWeights(lora_server, settings=settings, is_on_gpu=IS_ON_GPU)
     return SglangEngine(lora_server, served, settings=settings, decode=None)
 
@@ -97,8 +95,10 @@ def version_of(seed: int, *, base: str) -> tuple[Manifest, Bytes]:
 
 async def stage(engine: SglangEngine, seed: int, *, version: int, base: str) -> str:
     manifest, source = version_of(seed, base=base)
-    np.copyto(engine.begin_stage(manifest, version=PolicyVersion(version)), source)
-    await engine.verify_stage(digest=manifest.digest)
+    buffer = engine.begin_stage(manifest, version=PolicyVersion(version))
+    np.copyto(buffer, source)
+    arrived = build(Layout(manifest.tensors, manifest.num_bytes), buffer, adapter=manifest.adapter)
+    await engine.verify_stage(digest=manifest.digest, found=arrived.digest)
     return manifest.digest
 
 
