@@ -23,9 +23,9 @@ from tetrad_rollout.engine.protocol import WeightLayout
 from tetrad_rollout.engine.server_options import AdapterOptions
 from tetrad_rollout.engine.sglang.engine import SglangEngine
 from tetrad_rollout.engine.sglang.server import Server
-from tetrad_rollout.engine.sglang.weights import ServedWeights, model_layout
+from tetrad_rollout.engine.sglang.weights import ServedWeights, _plain, model_layout
 from tetrad_rollout.engine.update import switch_weights
-from tetrad_weights import Bytes, Layout, Parameter, build, lay_out
+from tetrad_weights import Bytes, Parameter, build, lay_out
 from tetrad_wire.ids import PolicyVersion
 from tetrad_wire.messages.weights import AdapterSpec, Manifest
 
@@ -97,7 +97,7 @@ async def stage(engine: SglangEngine, seed: int, *, version: int, base: str) -> 
     manifest, source = version_of(seed, base=base)
     buffer = engine.begin_stage(manifest, version=PolicyVersion(version))
     np.copyto(buffer, source)
-    arrived = build(Layout(manifest.tensors, manifest.num_bytes), buffer, adapter=manifest.adapter)
+    arrived = build(_plain(manifest), buffer, adapter=manifest.adapter)
     await engine.verify_stage(digest=manifest.digest, found=arrived.digest)
     return manifest.digest
 
