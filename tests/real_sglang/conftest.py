@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,12 @@ import pytest_asyncio
 if TYPE_CHECKING:
     from tetrad_rollout.engine.sglang.server import Server
 
-collect_ignore_glob = [] if find_spec("sglang") else ["test_*.py"]
+SGLANG = find_spec("sglang")
+collect_ignore_glob = [] if SGLANG else ["test_*.py"]
+if SGLANG is not None and SGLANG.origin is not None:
+    # Each of SGLang's processes imports every model that it knows: most of the time that a start takes.
+    models = {path.stem for path in (Path(SGLANG.origin).parent / "srt" / "models").glob("*.py")}
+    os.environ.setdefault("SGLANG_DISABLED_MODEL_ARCHS", ",".join(sorted(models - {"llama"})))
 
 
 @pytest.fixture(scope="session")

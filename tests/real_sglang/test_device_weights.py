@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 import pytest_asyncio
-from sglang_site.builders import IS_ON_GPU, LOGPROB_TOLERANCE, exact_model
+import torch
+from sglang_site.builders import IS_ON_GPU, LOGPROB_TOLERANCE, exact_model, weights
+from sglang_site.exporting import Exporter, an_exporter
 from sglang_site.servers import settings_of
 from unit.rollout.engine_builders import a_request, reference_logprobs
 
-from tetrad_rollout.engine.errors import DigestMismatchError
+from tetrad_rollout.engine.errors import DigestMismatchError, WeightStateError
 from tetrad_rollout.engine.sglang.engine import SglangEngine
 from tetrad_rollout.engine.sglang.server import Server
 from tetrad_rollout.engine.sglang.weights import ServedWeights
@@ -32,37 +31,14 @@ pytestmark = [
     pytest.mark.skipif(not IS_ON_GPU, reason="CUDA IPC needs a GPU"),
 ]
 
-
-class Exporter:
-    """The other process."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-
-    async def offer(self, seed: int, fault: str = "") -> tuple[object, object]:
-        from sglang_site.exporter import Export, Offer
-
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(msgspec.json.encode(Export(seed, fault)) + b"\n")
-        line = await asyncio.wait_for(self.process.stdout.readline(), 60)
-        offer = msgspec.json.decode(line, type=Offer)
-        return offer.manifest, offer.handle
+COPY_WAITS_CYCLES = 10_000_000_000
+"""Of the GPU's clock: some 5 s, in which the sender dies; the copy of these weights takes microseconds."""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def exporter() -> AsyncIterator[Exporter]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "sglang_site.exporter"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=1 << 24,
-        env={**os.environ, "PYTHONPATH": f"tests:{os.environ.get('PYTHONPATH', '')}"},
-    )
-    yield Exporter(process)
-    if process.returncode is None:
-        process.kill()
-    await process.wait()
+    async with an_exporter() as there:
+        yield there
 
 
 @pytest.fixture
@@ -137,6 +113,58 @@ async def test_a_sender_that_died_leaves_nothing_half_staged(engine: SglangEngin
     else:
         await switch_weights(engine, version=PolicyVersion(2), digest=manifest.digest)
         assert await is_serving(engine, 2)
+
+
+async def test_a_sender_killed_while_it_writes_is_refused_before_and_after(
+    engine: SglangEngine, exporter: Exporter
+) -> None:
+    await switch(engine, exporter, 1, version=1)
+    manifest, handle = await exporter.offer(2, "half")
+    with pytest.raises(TransportUnusableError):
+        await engine.stage_from_device(handle, manifest, version=PolicyVersion(2))
+    exporter.process.kill()
+    await exporter.process.wait()
+
+    # Death takes its lock away; half of the bytes are there.
+    with pytest.raises((TransportUnusableError, DigestMismatchError)):
+        await engine.stage_from_device(handle, manifest, version=PolicyVersion(2))
+
+    await is_serving_the_former_and_takes_the_next(engine, manifest.digest)
+
+
+async def test_a_sender_that_tears_and_dies_during_the_copy_is_never_served(
+    engine: SglangEngine, exporter: Exporter
+) -> None:
+    # Until each of its buffers is mapped here.
+    for version, seed in enumerate((1, 3, 1), start=1):
+        await switch(engine, exporter, seed, version=version)
+    manifest, handle = await exporter.offer(2, "tear")
+    # What the copy is queued behind, on the same stream.
+    torch.cuda._sleep(COPY_WAITS_CYCLES)
+
+    staging = asyncio.create_task(engine.stage_from_device(handle, manifest, version=PolicyVersion(4)))
+    await asyncio.sleep(0)  # it runs up to its copy
+    assert engine.statistics().weights.state == "staging"
+    exporter.tell(b"now")
+    await exporter.process.wait()
+
+    assert not staging.done(), "the copy was over before the sender died: COPY_WAITS_CYCLES is too small"
+    with pytest.raises((TransportUnusableError, DigestMismatchError)):
+        await staging
+    await is_serving_the_former_and_takes_the_next(engine, manifest.digest)
+
+
+async def is_serving_the_former_and_takes_the_next(engine: SglangEngine, refused: str) -> None:
+    """Serves seed 1, cannot be made to serve seed 2, and goes on with seed 3, by way of the host."""
+    with pytest.raises((WeightStateError, DigestMismatchError)):
+        await switch_weights(engine, version=PolicyVersion(4), digest=refused)
+    assert await is_serving(engine, 1)
+    assert not await is_serving(engine, 2)
+    manifest, source = weights(3)
+    np.copyto(engine.begin_stage(manifest, version=PolicyVersion(5)), source)
+    await engine.verify_stage(digest=manifest.digest)
+    await switch_weights(engine, version=PolicyVersion(5), digest=manifest.digest)
+    assert await is_serving(engine, 3)
 
 
 async def test_a_slept_engine_comes_back_with_weights_only_after_a_commit(

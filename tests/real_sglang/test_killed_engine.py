@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sglang_site.builders import IS_ON_GPU
 
 pytestmark = [pytest.mark.sglang, pytest.mark.asyncio(loop_scope="session")]
 
@@ -16,10 +17,22 @@ START_S = 180.0
 END_S = 60.0
 
 
+@pytest.mark.parametrize(
+    "way",
+    [
+        "host",
+        pytest.param(
+            "device",
+            marks=[pytest.mark.gpu, pytest.mark.skipif(not IS_ON_GPU, reason="weights in GPU memory need a GPU")],
+        ),
+    ],
+)
 @pytest.mark.parametrize("is_killed", [False, True], ids=["left alone", "killed"])
-async def test_a_version_is_committed_by_a_living_scheduler_or_not_at_all(folder: Path, *, is_killed: bool) -> None:
+async def test_a_version_is_committed_by_a_living_scheduler_or_not_at_all(
+    folder: Path, way: str, *, is_killed: bool
+) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "sglang_site.engine_process", folder),
+        *(sys.executable, "-m", "sglang_site.engine_process", folder, way),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": f"tests:{os.environ.get('PYTHONPATH', '')}"},

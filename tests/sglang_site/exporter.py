@@ -1,9 +1,13 @@
 """A learner's rank in miniature: weights in GPU memory, offered by handle. One JSON line in, one out.
 
-{"seed": 1, "fault": "flip" | "skip" | ""} → {"manifest": …, "handle": …}; the digests are taken before the fault.
+{"seed": 1, "fault": "flip" | "skip" | "half" | "tear" | ""} → {"manifest": …, "handle": …}; the digests are taken
+before the fault. `half` has written half of the bytes when it offers them, and is still writing. `tear` waits for one
+line more, then writes over half of what it offered, whoever reads it, and dies of that.
 """
 
+import os
 import secrets
+import signal
 import sys
 
 import msgspec
@@ -41,11 +45,24 @@ def main() -> None:
             parts[3][5] ^= 4
         if order.fault == "skip":
             parts[-1].zero_()
-        segment.end_writing()
+        if order.fault == "half":
+            second_half(segment.buffer).zero_()
+            torch.cuda.synchronize()
+        else:
+            segment.end_writing()
         pinned = segment.name
         offer = Offer(from_digests(flat, digests, algorithm=DigestAlgorithm.SUM64), segment.handle())
         sys.stdout.buffer.write(msgspec.json.encode(offer) + b"\n")
         sys.stdout.buffer.flush()
+        if order.fault == "tear":
+            sys.stdin.readline()
+            second_half(segment.buffer).zero_()
+            torch.cuda.synchronize()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def second_half(buffer: torch.Tensor) -> torch.Tensor:
+    return buffer[buffer.numel() // 2 :]
 
 
 if __name__ == "__main__":

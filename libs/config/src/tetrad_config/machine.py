@@ -24,6 +24,7 @@ from tetrad_config.overrides import PRESET_GROUP
 from tetrad_config.run import RunConfig
 from tetrad_config.run_file import BUILT_IN, read_yaml
 from tetrad_config.section import OFF, DottedKey
+from tetrad_config.server_arguments import complaint
 from tetrad_config.shown import shown
 from tetrad_config.tree import leaves
 
@@ -202,6 +203,16 @@ def _attention(config: RunConfig, facts: MachineFacts, _origins: Origins) -> Ite
         )
 
 
+def _server_arguments(config: RunConfig, facts: MachineFacts, _origins: Origins) -> Iterator[Refusal]:
+    """The engine would say so as well, once its process has begun."""
+    if config.generator.backend is not Backend.SGLANG or facts.server_arguments is None:
+        return
+    for name, value in config.generator.engine_init_kwargs.items():
+        if found := complaint(name, facts.server_arguments):
+            key = f"generator.engine_init_kwargs.{name}"
+            yield Refusal(key=key, asked=str(value), found=f"it {found}", overrides=(f"~{key}",))
+
+
 def _template(config: RunConfig, facts: MachineFacts, _origins: Origins) -> Iterator[Refusal]:
     if facts.lacks_template:
         yield Refusal(
@@ -274,7 +285,7 @@ def check_machine(config: RunConfig, facts: MachineFacts, *, origins: Origins | 
     With the `origins` of the values, the overrides that are named also win over what stands on the command line.
     """
     checks = (
-        *(_engine, _gpus, _heads, _colocation, _number_format, _attention),
+        *(_engine, _gpus, _heads, _colocation, _number_format, _attention, _server_arguments),
         *(_model_files, _template, _data_files, _functions, _loggers, _adapters),
     )
     return [refusal for check in checks for refusal in check(config, facts, origins or {})]

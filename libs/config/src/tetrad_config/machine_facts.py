@@ -17,6 +17,7 @@ from tetrad_config.loggers import missing_loggers
 from tetrad_config.model_size import linear_layers, num_heads
 from tetrad_config.run import RunConfig
 from tetrad_config.section import OFF
+from tetrad_config.server_arguments import installed_arguments
 from tetrad_config.trainer import Logger
 
 _NVIDIA_SMI: Final = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
@@ -50,6 +51,8 @@ class MachineFacts:
     """Attention heads of the policy; None where they cannot be looked up here."""
     capabilities: tuple[Capability, ...] = ()
     """Of the GPUs; looked up only where the run file names an attention backend."""
+    server_arguments: frozenset[str] | None = None
+    """Of the installed SGLang; looked up only where the run file names some, None where that tells nothing."""
     lacks_template: bool = False
     """Whether the policy is a folder here, and has no chat template."""
 
@@ -151,6 +154,7 @@ def probe_machine(config: RunConfig, environ: Mapping[str, str]) -> MachineFacts
         layers=_layers_of_adapters(config),
         heads=num_heads(policy),
         capabilities=_capabilities(config, environ),
+        server_arguments=installed_arguments() if config.generator.engine_init_kwargs else None,
         lacks_template=Path(policy).is_dir() and template_file(Path(policy)) is None,
     )
 

@@ -14,6 +14,7 @@ from tetrad_rollout.device_keeper import DeviceKeeper
 from tetrad_rollout.engine.catalog import create_engine
 from tetrad_rollout.engine.late import LateEngine
 from tetrad_rollout.engine.protocol import Engine
+from tetrad_rollout.engine.sglang.arguments import UnknownArgumentError
 from tetrad_rollout.engine_settings import engine_settings, honours_seeds
 from tetrad_rollout.group import Workshop
 from tetrad_rollout.metrics import RolloutMetrics
@@ -132,7 +133,11 @@ async def _engine(config: RunConfig, model: Path, *, is_colocated: bool) -> Engi
 
     async def build() -> Engine:
         settings = engine_settings(config, model=model, is_colocated=is_colocated)
-        return await asyncio.to_thread(create_engine, config.generator.backend.value, settings)
+        try:
+            return await asyncio.to_thread(create_engine, config.generator.backend.value, settings)
+        except UnknownArgumentError as error:
+            # Starting again would not help.
+            raise ConfigFault(str(error)) from error
 
     return LateEngine(build) if is_colocated else await build()
 

@@ -6,7 +6,7 @@ import pytest
 
 from tetrad_rollout.engine import BatchSettings, EngineSettings
 from tetrad_rollout.engine.server_options import AdapterOptions, ServerOptions
-from tetrad_rollout.engine.sglang.arguments import UnknownArgumentError, server_arguments
+from tetrad_rollout.engine.sglang.arguments import UnknownArgumentError, abilities, server_arguments
 
 KNOWN = frozenset(
     {"attention_backend", "mem_fraction_static", "context_length", "model_path", "watchdog_timeout", "dist_timeout"}
@@ -84,3 +84,24 @@ def test_a_base_that_nobody_brings_again_is_kept_while_the_engine_sleeps():
 
     assert arguments["enable_weights_cpu_backup"]
     assert (arguments["max_lora_rank"], arguments["lora_target_modules"]) == (8, ["all"])
+
+
+@pytest.mark.parametrize(
+    ("options", "ability", "expected"),
+    [
+        ({"tensor_parallel_size": 2}, "tp_size", 2),
+        ({"is_eager": True}, "cuda_graphs", False),
+        ({"is_prefix_cached": False}, "radix_cache", False),
+        ({"may_sleep": True}, "memory_saver", True),
+        ({"adapters": AdapterOptions(rank=8, target_modules=("q_proj",))}, "lora", True),
+        ({"batch": BatchSettings(is_deterministic=True)}, "deterministic", True),
+        ({"capability": (10, 0)}, "capability", "10.0"),
+        ({"capability": None}, "cuda_graphs", False),
+        ({"capability": None}, "capability", "none"),
+    ],
+)
+def test_what_a_server_can_do_is_told_for_the_log(options, ability, expected):
+    before, after = arguments_of()[0], arguments_of(**options)[0]
+
+    assert abilities(before, HOPPER)[ability] != expected
+    assert abilities(after, options.get("capability", HOPPER))[ability] == expected

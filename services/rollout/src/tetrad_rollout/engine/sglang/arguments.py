@@ -1,20 +1,16 @@
 """From a run's knobs to the arguments of SGLang's server. Pure: sglang's fields are handed in."""
 
-import difflib
 import math
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from tetrad_config.server_arguments import complaint
 from tetrad_rollout.engine.catalog import EngineSettings
 from tetrad_rollout.engine.errors import InvalidRequestError
 from tetrad_rollout.engine.server_options import AdapterOptions
 
 # Compute capability 9.0: the FlashAttention 3 kernels are written for it and for no other.
 HOPPER: Final = (9, 0)
-OURS: Final = frozenset({"model_path", "skip_tokenizer_init", "stream_interval", "incremental_streaming_output"})
-"""Arguments that the engine rests on and nobody may change."""
-
-
 ON_A_CPU: Final[Mapping[str, Any]] = {
     "device": "cpu",
     "disable_overlap_schedule": True,
@@ -23,6 +19,7 @@ ON_A_CPU: Final[Mapping[str, Any]] = {
     "mem_fraction_static": 0.3,
     "max_total_tokens": 16384,
     "skip_server_warmup": True,
+    "lora_backend": "torch_native",
 }
 """What SGLang's CPU path needs said; found by trying."""
 
@@ -49,6 +46,23 @@ def server_arguments(
     return {**arguments, **settings.server.extra}, reason
 
 
+def abilities(arguments: Mapping[str, Any], capability: tuple[int, int] | None) -> dict[str, object]:
+    """Return what decides how a server with these arguments computes, for the log.
+
+    >>> abilities({"tp_size": 2, "disable_radix_cache": True}, (9, 0))["radix_cache"]
+    False
+    """
+    return {
+        "capability": ".".join(map(str, capability)) if capability else "none",
+        "tp_size": arguments.get("tp_size", 1),
+        "cuda_graphs": not arguments.get("disable_cuda_graph", False),
+        "radix_cache": not arguments.get("disable_radix_cache", False),
+        "deterministic": bool(arguments.get("enable_deterministic_inference")),
+        "memory_saver": bool(arguments.get("enable_memory_saver")),
+        "lora": bool(arguments.get("enable_lora")),
+    }
+
+
 def attention_backend(extra: Mapping[str, object], capability: tuple[int, int] | None) -> tuple[str, str]:
     """Return the attention backend and the reason for the log.
 
@@ -70,13 +84,8 @@ def attention_backend(extra: Mapping[str, object], capability: tuple[int, int] |
 def check_extra(extra: Mapping[str, object], known: Collection[str]) -> None:
     """Refuse arguments that the installed SGLang does not have."""
     for name in extra:
-        key = f"generator.engine_init_kwargs.{name}"
-        if name in OURS:
-            raise UnknownArgumentError(f"{key} may not be set: the engine rests on its own value of it")
-        if name not in known:
-            nearest = difflib.get_close_matches(name, list(known), n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            raise UnknownArgumentError(f"{key} is no argument of the installed SGLang's ServerArgs{hint}")
+        if found := complaint(name, known):
+            raise UnknownArgumentError(f"generator.engine_init_kwargs.{name} {found}")
 
 
 def _common(settings: EngineSettings) -> dict[str, Any]:

@@ -1,10 +1,18 @@
-"""What must be true of a server before its first certificate, tried out on it: its caches and its parameters."""
+"""What must be true of a server's caches before its first certificate, tried out on it.
+
+Its parameters need no such trial: at each commit all that the server holds is digested and compared (`weights`), which
+says of that very version what a trial with poisoned weights would say of another one.
+"""
+
+from __future__ import annotations
 
 import itertools
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tetrad_rollout.engine.errors import ProbeFailedError
-from tetrad_rollout.engine.sglang.server import Server
+
+if TYPE_CHECKING:
+    from tetrad_rollout.engine.sglang.server import Server
 
 PROMPT_LENGTH: Final = 70
 """Tokens; more than any page of a KV cache."""
