@@ -12,17 +12,16 @@ def planned(config: RunConfig) -> Plan:
     """Work the run out; raises what `plan` does, and DatasetError for a file that cannot be read."""
     policy = config.trainer.policy.model
     parameters = num_parameters(policy.path)
-    layers = linear_layers(policy.path)
-    is_estimate = layers is None and policy.lora.rank > 0
-    if is_estimate:
-        layers = estimated_layers(policy.path, parameters=parameters)
+    found = linear_layers(policy.path)
+    layers = estimated_layers(policy.path, parameters=parameters) if found is None else found
+    adapters = None if layers is None else num_adapter_parameters(layers, policy.lora)
     return plan(
         config,
         count_rows(config.data.train_data),
         num_validation_rows=count_rows(config.data.val_data),
         parameters=parameters,
-        adapter_parameters=None if layers is None else num_adapter_parameters(layers, policy.lora),
-        is_estimate=is_estimate and layers is not None,
+        adapter_parameters=adapters,
+        is_estimate=found is None and bool(adapters),
     )
 
 
