@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tetrad_config import load
 from tetrad_config.generator import Backend
-from tetrad_rollout.engine.sglang.arguments import OURS, server_arguments
+from tetrad_config.server_arguments import OURS
+from tetrad_rollout.engine.sglang.arguments import server_arguments
 from tetrad_rollout.engine_settings import engine_settings
 
 ROOT = Path(__file__).parents[2]

@@ -78,5 +78,6 @@ def test_each_page_is_reached_from_the_map():
 
 
 def test_decisions_fit_on_a_page():
-    for page in (DOCS / "adr").glob("*.md"):
+    index = DOCS / "adr" / "0000-index.md"
+    for page in {*(DOCS / "adr").glob("*.md")} - {index}:
         assert len(page.read_text(encoding="utf-8").splitlines()) <= 40, page.name
