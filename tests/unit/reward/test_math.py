@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("math_verify", reason="the extra 'math' is not installed")
 
 from tetrad_reward.environments.math import Math
-from tetrad_reward.math_answers import too_much
+from tetrad_reward.math_answers import BOX_CHARS, too_much
 
 RIGHT, WRONG = 1.0, 0.0
 # Ground truth, response, reward, rule.
@@ -106,3 +106,8 @@ def test_ordinary_formulas_are_not_too_much(text):
 @pytest.mark.parametrize("unit", ["^", "(", "9^", "{", "!", "1^{", "**", "x^("])
 def test_a_long_answer_is_too_much_before_anything_looks_into_it(unit):
     assert too_much(unit * 100_000) == "more than 1024 characters"
+
+
+@pytest.mark.parametrize(("num_after", "reward"), [(BOX_CHARS - len(r"\boxed{7}"), 1.0), (BOX_CHARS, 0.0)])
+def test_a_box_counts_near_the_end_of_a_response(num_after, reward):
+    assert graded("7", r"\boxed{7}" + "x" * num_after, mode="boxed")["reward"] == reward
